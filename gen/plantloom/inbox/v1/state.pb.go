@@ -95,6 +95,10 @@ type StepMarker struct {
 	Snapshot      bool                   `protobuf:"varint,7,opt,name=snapshot,proto3" json:"snapshot,omitempty"`                      // delta holds every cell: restore may start here
 	Step          uint64                 `protobuf:"varint,8,opt,name=step,proto3" json:"step,omitempty"`                              // counts the steps of this task and partition
 	RecordedAt    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=recorded_at,json=recordedAt,proto3" json:"recorded_at,omitempty"` // of the last input record, not the wall clock
+	// A marker whose cells are too many for one record is cut: parts of one step follow one another, the last is number
+	// parts - 1. A restart ignores a step whose parts are not complete.
+	Part          uint32 `protobuf:"varint,10,opt,name=part,proto3" json:"part,omitempty"`
+	Parts         uint32 `protobuf:"varint,11,opt,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -192,6 +196,141 @@ func (x *StepMarker) GetRecordedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *StepMarker) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *StepMarker) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+// What the dispatcher remembers of an order.
+type DispatchedOrder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OrderId       string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`                                                                          // of the peer
+	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`                                                                        // given by the dispatcher, rises by one with every accepted document
+	Targets       map[string]string      `protobuf:"bytes,4,rep,name=targets,proto3" json:"targets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // operation id to asset path
+	ContentHash   []byte                 `protobuf:"bytes,5,opt,name=content_hash,json=contentHash,proto3" json:"content_hash,omitempty"`                                                // SHA-256 of the document
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DispatchedOrder) Reset() {
+	*x = DispatchedOrder{}
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DispatchedOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DispatchedOrder) ProtoMessage() {}
+
+func (x *DispatchedOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DispatchedOrder.ProtoReflect.Descriptor instead.
+func (*DispatchedOrder) Descriptor() ([]byte, []int) {
+	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DispatchedOrder) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *DispatchedOrder) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *DispatchedOrder) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *DispatchedOrder) GetTargets() map[string]string {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *DispatchedOrder) GetContentHash() []byte {
+	if x != nil {
+		return x.ContentHash
+	}
+	return nil
+}
+
+type DispatchState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Orders        []*DispatchedOrder     `protobuf:"bytes,1,rep,name=orders,proto3" json:"orders,omitempty"` // sorted by order id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DispatchState) Reset() {
+	*x = DispatchState{}
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DispatchState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DispatchState) ProtoMessage() {}
+
+func (x *DispatchState) ProtoReflect() protoreflect.Message {
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DispatchState.ProtoReflect.Descriptor instead.
+func (*DispatchState) Descriptor() ([]byte, []int) {
+	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DispatchState) GetOrders() []*DispatchedOrder {
+	if x != nil {
+		return x.Orders
+	}
+	return nil
+}
+
 // The source files of a mapping set, kept so that a restart can run the set its marker names.
 type MappingSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -203,7 +342,7 @@ type MappingSet struct {
 
 func (x *MappingSet) Reset() {
 	*x = MappingSet{}
-	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[1]
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -215,7 +354,7 @@ func (x *MappingSet) String() string {
 func (*MappingSet) ProtoMessage() {}
 
 func (x *MappingSet) ProtoReflect() protoreflect.Message {
-	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[1]
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -228,7 +367,7 @@ func (x *MappingSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MappingSet.ProtoReflect.Descriptor instead.
 func (*MappingSet) Descriptor() ([]byte, []int) {
-	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{1}
+	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *MappingSet) GetDigest() string {
@@ -255,7 +394,7 @@ type MappingFile struct {
 
 func (x *MappingFile) Reset() {
 	*x = MappingFile{}
-	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[2]
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +406,7 @@ func (x *MappingFile) String() string {
 func (*MappingFile) ProtoMessage() {}
 
 func (x *MappingFile) ProtoReflect() protoreflect.Message {
-	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[2]
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +419,7 @@ func (x *MappingFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MappingFile.ProtoReflect.Descriptor instead.
 func (*MappingFile) Descriptor() ([]byte, []int) {
-	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{2}
+	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *MappingFile) GetName() string {
@@ -309,7 +448,7 @@ type SourceCursor struct {
 
 func (x *SourceCursor) Reset() {
 	*x = SourceCursor{}
-	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[3]
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +460,7 @@ func (x *SourceCursor) String() string {
 func (*SourceCursor) ProtoMessage() {}
 
 func (x *SourceCursor) ProtoReflect() protoreflect.Message {
-	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[3]
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,7 +473,7 @@ func (x *SourceCursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceCursor.ProtoReflect.Descriptor instead.
 func (*SourceCursor) Descriptor() ([]byte, []int) {
-	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{3}
+	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SourceCursor) GetSourceId() string {
@@ -380,7 +519,7 @@ type EffectRecord struct {
 
 func (x *EffectRecord) Reset() {
 	*x = EffectRecord{}
-	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[4]
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +531,7 @@ func (x *EffectRecord) String() string {
 func (*EffectRecord) ProtoMessage() {}
 
 func (x *EffectRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[4]
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +544,7 @@ func (x *EffectRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectRecord.ProtoReflect.Descriptor instead.
 func (*EffectRecord) Descriptor() ([]byte, []int) {
-	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{4}
+	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EffectRecord) GetEffectId() string {
@@ -521,7 +660,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[5]
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +672,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[5]
+	mi := &file_plantloom_inbox_v1_state_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +685,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{5}
+	return file_plantloom_inbox_v1_state_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeadLetter) GetId() string {
@@ -644,7 +783,7 @@ var File_plantloom_inbox_v1_state_proto protoreflect.FileDescriptor
 
 const file_plantloom_inbox_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x1eplantloom/inbox/v1/state.proto\x12\x12plantloom.inbox.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x03\n" +
+	"\x1eplantloom/inbox/v1/state.proto\x12\x12plantloom.inbox.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x03\n" +
 	"\n" +
 	"StepMarker\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x1c\n" +
@@ -656,10 +795,24 @@ const file_plantloom_inbox_v1_state_proto_rawDesc = "" +
 	"\bsnapshot\x18\a \x01(\bR\bsnapshot\x12\x12\n" +
 	"\x04step\x18\b \x01(\x04R\x04step\x12;\n" +
 	"\vrecorded_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"recordedAt\x1a@\n" +
+	"recordedAt\x12\x12\n" +
+	"\x04part\x18\n" +
+	" \x01(\rR\x04part\x12\x14\n" +
+	"\x05parts\x18\v \x01(\rR\x05parts\x1a@\n" +
 	"\x12OutputOffsetsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"[\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x8d\x02\n" +
+	"\x0fDispatchedOrder\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12J\n" +
+	"\atargets\x18\x04 \x03(\v20.plantloom.inbox.v1.DispatchedOrder.TargetsEntryR\atargets\x12!\n" +
+	"\fcontent_hash\x18\x05 \x01(\fR\vcontentHash\x1a:\n" +
+	"\fTargetsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"L\n" +
+	"\rDispatchState\x12;\n" +
+	"\x06orders\x18\x01 \x03(\v2#.plantloom.inbox.v1.DispatchedOrderR\x06orders\"[\n" +
 	"\n" +
 	"MappingSet\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x125\n" +
@@ -732,34 +885,39 @@ func file_plantloom_inbox_v1_state_proto_rawDescGZIP() []byte {
 }
 
 var file_plantloom_inbox_v1_state_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_plantloom_inbox_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_plantloom_inbox_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_plantloom_inbox_v1_state_proto_goTypes = []any{
 	(EffectState)(0),              // 0: plantloom.inbox.v1.EffectState
 	(*StepMarker)(nil),            // 1: plantloom.inbox.v1.StepMarker
-	(*MappingSet)(nil),            // 2: plantloom.inbox.v1.MappingSet
-	(*MappingFile)(nil),           // 3: plantloom.inbox.v1.MappingFile
-	(*SourceCursor)(nil),          // 4: plantloom.inbox.v1.SourceCursor
-	(*EffectRecord)(nil),          // 5: plantloom.inbox.v1.EffectRecord
-	(*DeadLetter)(nil),            // 6: plantloom.inbox.v1.DeadLetter
-	nil,                           // 7: plantloom.inbox.v1.StepMarker.OutputOffsetsEntry
-	nil,                           // 8: plantloom.inbox.v1.DeadLetter.DetailsEntry
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*DispatchedOrder)(nil),       // 2: plantloom.inbox.v1.DispatchedOrder
+	(*DispatchState)(nil),         // 3: plantloom.inbox.v1.DispatchState
+	(*MappingSet)(nil),            // 4: plantloom.inbox.v1.MappingSet
+	(*MappingFile)(nil),           // 5: plantloom.inbox.v1.MappingFile
+	(*SourceCursor)(nil),          // 6: plantloom.inbox.v1.SourceCursor
+	(*EffectRecord)(nil),          // 7: plantloom.inbox.v1.EffectRecord
+	(*DeadLetter)(nil),            // 8: plantloom.inbox.v1.DeadLetter
+	nil,                           // 9: plantloom.inbox.v1.StepMarker.OutputOffsetsEntry
+	nil,                           // 10: plantloom.inbox.v1.DispatchedOrder.TargetsEntry
+	nil,                           // 11: plantloom.inbox.v1.DeadLetter.DetailsEntry
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_plantloom_inbox_v1_state_proto_depIdxs = []int32{
-	7, // 0: plantloom.inbox.v1.StepMarker.output_offsets:type_name -> plantloom.inbox.v1.StepMarker.OutputOffsetsEntry
-	9, // 1: plantloom.inbox.v1.StepMarker.recorded_at:type_name -> google.protobuf.Timestamp
-	3, // 2: plantloom.inbox.v1.MappingSet.files:type_name -> plantloom.inbox.v1.MappingFile
-	9, // 3: plantloom.inbox.v1.SourceCursor.saved_at:type_name -> google.protobuf.Timestamp
-	0, // 4: plantloom.inbox.v1.EffectRecord.state:type_name -> plantloom.inbox.v1.EffectState
-	9, // 5: plantloom.inbox.v1.EffectRecord.at:type_name -> google.protobuf.Timestamp
-	9, // 6: plantloom.inbox.v1.EffectRecord.deadline:type_name -> google.protobuf.Timestamp
-	9, // 7: plantloom.inbox.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
-	8, // 8: plantloom.inbox.v1.DeadLetter.details:type_name -> plantloom.inbox.v1.DeadLetter.DetailsEntry
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	9,  // 0: plantloom.inbox.v1.StepMarker.output_offsets:type_name -> plantloom.inbox.v1.StepMarker.OutputOffsetsEntry
+	12, // 1: plantloom.inbox.v1.StepMarker.recorded_at:type_name -> google.protobuf.Timestamp
+	10, // 2: plantloom.inbox.v1.DispatchedOrder.targets:type_name -> plantloom.inbox.v1.DispatchedOrder.TargetsEntry
+	2,  // 3: plantloom.inbox.v1.DispatchState.orders:type_name -> plantloom.inbox.v1.DispatchedOrder
+	5,  // 4: plantloom.inbox.v1.MappingSet.files:type_name -> plantloom.inbox.v1.MappingFile
+	12, // 5: plantloom.inbox.v1.SourceCursor.saved_at:type_name -> google.protobuf.Timestamp
+	0,  // 6: plantloom.inbox.v1.EffectRecord.state:type_name -> plantloom.inbox.v1.EffectState
+	12, // 7: plantloom.inbox.v1.EffectRecord.at:type_name -> google.protobuf.Timestamp
+	12, // 8: plantloom.inbox.v1.EffectRecord.deadline:type_name -> google.protobuf.Timestamp
+	12, // 9: plantloom.inbox.v1.DeadLetter.at:type_name -> google.protobuf.Timestamp
+	11, // 10: plantloom.inbox.v1.DeadLetter.details:type_name -> plantloom.inbox.v1.DeadLetter.DetailsEntry
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_plantloom_inbox_v1_state_proto_init() }
@@ -773,7 +931,7 @@ func file_plantloom_inbox_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plantloom_inbox_v1_state_proto_rawDesc), len(file_plantloom_inbox_v1_state_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

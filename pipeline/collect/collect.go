@@ -1,0 +1,137 @@
+// Package collect runs one source: it makes the source's batches durable in the inbox, keeps its cursor and its
+// heartbeats, restarts it when its endpoint is lost, and executes the commands that are addressed to it.
+//
+// It never looks into values and never talks to a device itself. pipeline/run starts one Run per source.
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
+	"github.com/plantloom/plantloom/pipeline"
+	"github.com/plantloom/plantloom/pipeline/kafka"
+)
+
+// Options say which source runs, and over what.
+type Options struct {
+	ID         string
+	Tags       []pipeline.Tag
+	Client     *kafka.Client
+	Partitions int // of the inbox topic
+	Log        *slog.Logger
+	Now        func() time.Time
+	Report     func(pipeline.Status)
+	Count      func(name string, n float64)
+	Heartbeat  time.Duration // default 1 s (R10)
+	// UnsafeCursorFirst saves the cursor before the samples are durable. It exists so that the crash laboratory can
+	// show that it would notice; nothing else sets it.
+	UnsafeCursorFirst bool
+}
+
+// Run runs src until ctx ends, then it returns nil; or until another process takes the source over.
+func Run(ctx context.Context, src pipeline.Source, o Options) error {
+	if o.Heartbeat == 0 {
+		o.Heartbeat = time.Second
+	}
+	out, err := newOutlet(ctx, o)
+	if err != nil {
+		return fmt.Errorf("preparing the outlet of source %s: %w", o.ID, err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return supervise(ctx, src, o, out) })
+	g.Go(func() error { return out.beat(ctx) })
+	if c, ok := src.(pipeline.Commander); ok {
+		g.Go(func() error { return runCommands(ctx, c, o) })
+	}
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	} else if errors.Is(err, kafka.ErrFenced) {
+		return err
+	}
+	return nil
+}
+
+// supervise calls Run again and again, with a back-off that grows while runs end at once.
+func supervise(ctx context.Context, src pipeline.Source, o Options, out *outlet) error {
+	const first, longest = 250 * time.Millisecond, 30 * time.Second
+	wait := first
+	for {
+		cursor, err := loadCursor(ctx, o)
+		if err != nil {
+			return ignoreEnd(ctx, err)
+		}
+		o.Report(pipeline.Status{State: pipeline.Starting})
+		began := o.Now()
+		err = src.Run(ctx, cursor, out)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			err = errors.New("the source ended by itself")
+		}
+		if o.Now().Sub(began) > time.Minute {
+			wait = first
+		}
+		o.Count("restarts", 1)
+		o.Report(pipeline.Status{State: pipeline.Down, Reason: fmt.Sprintf("%v; trying again", err)})
+		o.Log.Warn("source lost, trying again", "connector", o.ID, "wait", wait, "err", err)
+		if !sleep(ctx, time.Duration(float64(wait)*(0.8+0.4*rand.Float64()))) {
+			return nil
+		}
+		wait = min(2*wait, longest)
+	}
+}
+
+// loadCursor returns the newest saved cursor of the source, nil when there is none.
+func loadCursor(ctx context.Context, o Options) ([]byte, error) {
+	topic := o.Client.Topic("cursor.v1")
+	part := o.Client.PartitionFor(topic, []byte(o.ID))
+	start, _, err := o.Client.Offsets(ctx, topic, part)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cursor of source %s: %w", o.ID, err)
+	}
+	var cursor []byte
+	_, err = o.Client.ReadAll(ctx, topic, part, start, func(r kafka.Record) error {
+		if string(r.Key) != o.ID {
+			return nil
+		}
+		var c inboxv1.SourceCursor
+		if err := proto.Unmarshal(r.Value, &c); err != nil {
+			return fmt.Errorf("decoding the cursor at offset %d: %w", r.Offset, err)
+		}
+		cursor = c.GetCursor()
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the cursor of source %s: %w", o.ID, err)
+	}
+	return cursor, nil
+}
+
+// ignoreEnd turns an error that the end of ctx caused into nil.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// sleep waits for d and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
