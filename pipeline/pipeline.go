@@ -9,6 +9,7 @@ package pipeline
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
@@ -148,6 +149,15 @@ type Event struct {
 	Body     []byte // the protobuf message
 	// Historical events come from a back-fill job; sinks skip them unless told otherwise (R11).
 	Historical bool
+}
+
+// EffectID names the one effect that a sink makes of this record of the event: the id, and the revision of a correction.
+// It is what goes to the peer as external id.
+func (e Event) EffectID() string {
+	if e.Revision == 0 {
+		return e.ID
+	}
+	return e.ID + "." + strconv.FormatUint(uint64(e.Revision), 10)
 }
 
 // Receipt says that a sink has delivered an event.

@@ -12,12 +12,9 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
-
-	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
 	"github.com/plantloom/plantloom/pipeline"
 	"github.com/plantloom/plantloom/pipeline/kafka"
+	"golang.org/x/sync/errgroup"
 )
 
 // Options say which source runs, and over what.
@@ -48,6 +45,7 @@ func Run(ctx context.Context, src pipeline.Source, o Options) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return supervise(ctx, src, o, out) })
 	g.Go(func() error { return out.beat(ctx) })
+	g.Go(func() error { return out.tidyCursors(ctx) })
 	if c, ok := src.(pipeline.Commander); ok {
 		g.Go(func() error { return runCommands(ctx, c, o) })
 	}
@@ -88,32 +86,6 @@ func supervise(ctx context.Context, src pipeline.Source, o Options, out *outlet)
 		}
 		wait = min(2*wait, longest)
 	}
-}
-
-// loadCursor returns the newest saved cursor of the source, nil when there is none.
-func loadCursor(ctx context.Context, o Options) ([]byte, error) {
-	topic := o.Client.Topic("cursor.v1")
-	part := o.Client.PartitionFor(topic, []byte(o.ID))
-	start, _, err := o.Client.Offsets(ctx, topic, part)
-	if err != nil {
-		return nil, fmt.Errorf("reading the cursor of source %s: %w", o.ID, err)
-	}
-	var cursor []byte
-	_, err = o.Client.ReadAll(ctx, topic, part, start, func(r kafka.Record) error {
-		if string(r.Key) != o.ID {
-			return nil
-		}
-		var c inboxv1.SourceCursor
-		if err := proto.Unmarshal(r.Value, &c); err != nil {
-			return fmt.Errorf("decoding the cursor at offset %d: %w", r.Offset, err)
-		}
-		cursor = c.GetCursor()
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the cursor of source %s: %w", o.ID, err)
-	}
-	return cursor, nil
 }
 
 // ignoreEnd turns an error that the end of ctx caused into nil.

@@ -155,6 +155,46 @@ func TestRunIsRestartedWithTheNewestCursor(t *testing.T) {
 	}
 }
 
+// R9: the cursor topic holds little more than the newest cursor of each source, and none of these is lost.
+func TestOldCursorsAreDeletedAndTheNewestOfEverySourceStay(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	line, err := newOutlet(t.Context(), options(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(c)
+	o.ID = "quiet"
+	quiet, err := newOutlet(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func(out *outlet, cursor string) {
+		t.Helper()
+		if err := out.saveCursor(t.Context(), []byte(cursor)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(quiet, "q")
+	for i := range 50 {
+		save(line, fmt.Sprint(i))
+	}
+	for _, out := range []*outlet{quiet, line} {
+		if err := out.tidyOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(records(t, c, "cursor.v1")); n > 3 {
+		t.Errorf("%d cursors are kept, want at most 3", n)
+	}
+	for _, want := range []struct{ id, cursor string }{{"line", "49"}, {"quiet", "q"}} {
+		o.ID = want.id
+		if got, err := loadCursor(t.Context(), o); err != nil || string(got) != want.cursor {
+			t.Errorf("cursor of %s is %q, %v; want %q", want.id, got, err, want.cursor)
+		}
+	}
+}
+
 // R10: a heartbeat moves time where tags are quiet, and promises only what durable batches promised.
 func TestHeartbeatsCarryTheWatermarkOfDurableBatches(t *testing.T) {
 	t.Parallel()

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
 	"github.com/plantloom/plantloom/pipeline"
@@ -26,8 +25,9 @@ type outlet struct {
 	tags     map[string]pipeline.Tag
 	parts    []int32 // inbox partitions that hold an asset of this source
 
-	mu    sync.Mutex
-	state inboxv1.Heartbeat // of the newest durable batch
+	mu     sync.Mutex
+	state  inboxv1.Heartbeat // of the newest durable batch
+	cursor []byte            // newest saved
 }
 
 var _ pipeline.Outlet = (*outlet)(nil)
@@ -141,21 +141,6 @@ func (out *outlet) sampleRecords(b pipeline.Batch) ([]kafka.Record, error) {
 		}
 	}
 	return recs, nil
-}
-
-func (out *outlet) saveCursor(ctx context.Context, cursor []byte) error {
-	if cursor == nil {
-		return nil
-	}
-	v, err := proto.Marshal(&inboxv1.SourceCursor{SourceId: out.o.ID, Cursor: cursor, SavedAt: timestamppb.New(out.o.Now())})
-	if err != nil {
-		return fmt.Errorf("encoding the cursor of source %s: %w", out.o.ID, err)
-	}
-	rec := kafka.Record{Topic: out.o.Client.Topic("cursor.v1"), Partition: -1, Key: []byte(out.o.ID), Value: v}
-	if _, err := out.producer.Produce(ctx, []kafka.Record{rec}); err != nil {
-		return fmt.Errorf("saving the cursor of source %s: %w", out.o.ID, err)
-	}
-	return nil
 }
 
 // beat writes one heartbeat per inbox partition and period, so that time moves where tags are quiet (R10).

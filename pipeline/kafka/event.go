@@ -40,15 +40,6 @@ func EventTopic(eventType string) string {
 	return "event.production.v1" // ProductionOrderEvent, UnitEvent
 }
 
-// RecordID names one record of an event: its id, and its revision when that is above 0. It is also the effect id of
-// the sinks.
-func RecordID(e pipeline.Event) string {
-	if e.Revision == 0 {
-		return e.ID
-	}
-	return e.ID + "." + strconv.FormatUint(uint64(e.Revision), 10)
-}
-
 // EventRecord returns the record of an event: the body as value, the rest as CloudEvents headers. source is the
 // producing asset and mapping as a URI reference. Equal events give equal records (R13); ce_time is the event time and
 // the record's own time is the produce time (R8).
@@ -57,7 +48,7 @@ func (c *Client) EventRecord(e pipeline.Event, source string) Record {
 		Topic: c.Topic(EventTopic(e.Type)), Partition: -1, Key: []byte(e.Key), Value: e.Body,
 		Headers: []Header{
 			{ceVersion, []byte("1.0")},
-			{ceID, []byte(RecordID(e))},
+			{ceID, []byte(e.EffectID())},
 			{ceSource, []byte(source)},
 			{ceType, []byte(typePrefix + e.Type)},
 			{ceSubject, []byte(e.Key)},

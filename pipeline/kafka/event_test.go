@@ -48,8 +48,8 @@ func TestAnEventComesBackFromItsRecord(t *testing.T) {
 			if diff := cmp.Diff(e, got); diff != "" {
 				t.Errorf("event (-want +got):\n%s", diff)
 			}
-			if id := string(r.Header("ce_id")); id != kafka.RecordID(e) {
-				t.Errorf("ce_id %s, want %s", id, kafka.RecordID(e))
+			if id := string(r.Header("ce_id")); id != e.EffectID() {
+				t.Errorf("ce_id %s, want %s", id, e.EffectID())
 			}
 		})
 	}
