@@ -47,6 +47,11 @@ type Options struct {
 	Restored func(ctx context.Context) error
 	// SnapshotEvery is the number of steps between snapshots, default 256.
 	SnapshotEvery uint64
+	// QuietFor bounds how long records that gave no output wait for their step, default 1 s. They are applied at once;
+	// only the marker lags, so that quiet tags and heartbeats do not cost a commit each. After a crash they are applied
+	// again, with the same result.
+	QuietFor time.Duration
+	Now      func() time.Time
 }
 
 // keepSnapshots is how many snapshots stay behind (R5 asks for three at least).
@@ -63,12 +68,18 @@ type task struct {
 	next      int64   // input offset
 	snapshots []int64 // offsets of the newest snapshots, oldest first
 	fetcher   *kafka.Fetcher
+	last      time.Time // record time of the newest applied record
+	pending   bool      // records are applied that no marker covers
+	committed time.Time
 }
 
 // Run runs m until ctx ends (nil) or another owner takes the partition (kafka.ErrFenced).
 func Run(ctx context.Context, m Machine, o Options) error {
 	if o.SnapshotEvery == 0 {
 		o.SnapshotEvery = 256
+	}
+	if o.QuietFor == 0 {
+		o.QuietFor = time.Second
 	}
 	t := &task{o: o, m: m}
 	if err := t.open(ctx); err != nil {
@@ -98,14 +109,11 @@ func (t *task) open(ctx context.Context) error {
 	return t.restore(ctx)
 }
 
-// once takes what there is and commits its step.
+// once applies what there is, and commits a step when there is output or the marker has lagged long enough.
 func (t *task) once(ctx context.Context) error {
 	recs, err := t.fetcher.Fetch(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the input: %w", err)
-	}
-	if len(recs) == 0 {
-		return nil
 	}
 	var out []kafka.Record
 	for _, r := range recs {
@@ -114,14 +122,18 @@ func (t *task) once(ctx context.Context) error {
 			return fmt.Errorf("applying offset %d: %w", r.Offset, err)
 		}
 		out = append(out, o...)
+		t.next, t.last, t.pending = r.Offset+1, r.Time, true
 	}
-	t.next = recs[len(recs)-1].Offset + 1
+	if !t.pending || len(out) == 0 && t.o.Now().Sub(t.committed) < t.o.QuietFor {
+		return nil
+	}
 	t.step++
-	if err := t.commit(ctx, out, recs[len(recs)-1].Time); err != nil {
+	if err := t.commit(ctx, out, t.last); err != nil {
 		return err
 	}
+	t.pending, t.committed = false, t.o.Now()
 	t.o.Gauge("input_offset", float64(t.next))
-	t.o.Gauge("input_time_seconds", float64(recs[len(recs)-1].Time.UnixMilli())/1000)
+	t.o.Gauge("input_time_seconds", float64(t.last.UnixMilli())/1000)
 	return nil
 }
 

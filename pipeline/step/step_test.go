@@ -77,7 +77,7 @@ func put(t *testing.T, c *kafka.Client, numbers ...uint64) {
 func options(c *kafka.Client) Options {
 	return Options{
 		Task: "map", Input: c.Topic("inbox.v1"), State: c.Topic("state.v1"), Client: c, Log: slog.New(slog.DiscardHandler),
-		Gauge: func(string, float64) {}, SnapshotEvery: 2,
+		Gauge: func(string, float64) {}, SnapshotEvery: 2, Now: time.Now,
 	}
 }
 
