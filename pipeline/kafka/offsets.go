@@ -128,15 +128,15 @@ func (c *Client) DeleteRecords(ctx context.Context, topic string, partition int3
 		if err != nil {
 			return err
 		}
-		for _, t := range res.(*deleteRecordsResponse).Topics {
-			for _, p := range t.Partitions {
-				if isOutOfRange(codeError(p.ErrorCode)) {
-					return &permanent{codeError(p.ErrorCode)}
-				}
-				return codeError(p.ErrorCode)
-			}
+		topics := res.(*deleteRecordsResponse).Topics
+		if len(topics) != 1 || len(topics[0].Partitions) != 1 {
+			return errNoAnswer
 		}
-		return errNoAnswer
+		err = codeError(topics[0].Partitions[0].ErrorCode)
+		if isOutOfRange(err) {
+			return &permanent{err}
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("deleting records of %s/%d before %d: %w", topic, partition, before, err)

@@ -22,11 +22,7 @@ type TopicSpec struct {
 	Configs    map[string]string
 }
 
-const (
-	day = 24 * time.Hour
-	// receiptsFor is the longest replay horizon: a receipt that is gone would let a replay post twice (R2).
-	receiptsFor = 35 * day
-)
+const day = 24 * time.Hour
 
 // topicDefault is what is known of a topic by the first part of its name.
 type topicDefault struct {
@@ -47,7 +43,7 @@ func topicDefaults() []topicDefault {
 		{prefix: "event.", retention: 30 * day},
 		{prefix: "command.result.", retention: 7 * day},
 		{prefix: "command.", retention: 7 * day},
-		{prefix: "receipt.", compact: true, retention: receiptsFor},
+		{prefix: "receipt.", compact: true}, // the lanes remove what no replay can reach (R2)
 		{prefix: "hold.", compact: false},
 		{prefix: "state.", compact: true},
 		{prefix: "cursor.", compact: true},
