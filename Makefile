@@ -34,7 +34,7 @@ race: ## run the tests of the concurrent packages under the race detector
 	$(GO) test -race ./internal/... ./pipeline/... ./connectors/... ./gateway/... ./mapping/...
 
 e2e: build ## run against real servers: Apache Kafka, PostgreSQL, node-opcua, Chromium; installs what is missing
-	$(GO) test -tags e2e -count=1 -timeout 20m -v ./e2e/...
+	$(GO) test -tags e2e -count=1 -timeout 20m -v ./e2e/... ./internal/unit ./connectors/sqlhistorian
 
 crashlab: build ## kill everything at random and compare the ERP with the plant; FULL=1 for the long run
 	$(GO) test -tags crashlab -count=1 -timeout 60m -v ./examples/crashlab/... $(if $(FULL),-args -full,)

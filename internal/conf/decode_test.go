@@ -81,6 +81,17 @@ func TestAMissingNodeAnswersWithoutAFault(t *testing.T) {
 	}
 }
 
+func TestTwoReadersCanShareAMap(t *testing.T) {
+	t.Parallel()
+	root := Parse("a.yaml", []byte("kind: x\nname: y\n"), new(Faults)).Root
+	faults := new(Faults)
+	var c plantConf
+	Decode(root.Without("kind"), &c, faults)
+	if faults.Len() != 0 || c.Name != "y" || root.Field("kind").Text() != "x" || root.Field("name").Without("a").Text() != "y" {
+		t.Errorf("%+v, %v", c, faults.Err())
+	}
+}
+
 func TestAFileThatCannotBeReadIsAFault(t *testing.T) {
 	t.Parallel()
 	faults := new(Faults)

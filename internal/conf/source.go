@@ -51,6 +51,9 @@ func (s *source) hide(line, column int) {
 // line is about: a misspelt key hides its type from Decode.
 var secretLine = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|pwd|secret|token|credentials?|(api|private)_?key)[a-z0-9_]*["']?\s*[:=]\s*(\S.*)$`)
 
+// addressPassword finds the password of an address such as postgres://user:password@host.
+var addressPassword = regexp.MustCompile(`://[^/\s:@]*:([^/\s@]+)@`)
+
 // drawable returns the runes of a line as they may be shown: without control
 // characters, which could move a terminal's cursor, and without secrets.
 func (s *source) drawable(line int) []rune {
@@ -66,6 +69,9 @@ func (s *source) drawable(line int) []rune {
 		if value := text[m[8]:m[9]]; !isReference(value) {
 			cut = m[8]
 		}
+	}
+	if m := addressPassword.FindStringSubmatchIndex(text); m != nil && (cut < 0 || m[2] < cut) {
+		cut = m[2]
 	}
 	if column, ok := s.hidden[line]; ok {
 		if at := byteOffset(text, column); cut < 0 || at < cut {

@@ -62,12 +62,12 @@ func named[F any](t *testing.T, checks []check[F], name string) check[F] {
 	return check[F]{}
 }
 
-// failing returns the names of the checks that fail.
-func failing[F any](tb testing.TB, checks []check[F], f F) (names []string) {
+// anyFails says whether a check of a suite fails.
+func anyFails[F any](tb testing.TB, checks []check[F], f F) bool {
 	for _, c := range checks {
 		if len(run(tb, c, f)) > 0 {
-			names = append(names, c.name)
+			return true
 		}
 	}
-	return names
+	return false
 }
