@@ -50,7 +50,7 @@ type fieldError struct {
 	Message string `json:"message"`
 }
 
-func writeProblem(w http.ResponseWriter, st *status.Status) {
+func problemOf(st *status.Status) problem {
 	code := runtime.HTTPStatusFromCode(st.Code())
 	if st.Code() == codes.OutOfRange {
 		code = http.StatusGone // the cursor's events are gone
@@ -66,8 +66,20 @@ func writeProblem(w http.ResponseWriter, st *status.Status) {
 			}
 		}
 	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(code)
+	return p
+}
+
+func writeProblem(w http.ResponseWriter, st *status.Status) { problemOf(st).write(w) }
+
+func (p problem) write(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+		h.Set("Retry-After", "2")
+	}
+	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client is gone when this fails
 }
 
@@ -75,16 +87,26 @@ func problemHandler(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler,
 	writeProblem(w, status.Convert(err))
 }
 
-// routingProblem answers unknown paths and methods.
+// routingProblem answers unknown paths and methods of REST.
 func routingProblem(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
-	st := status.New(codes.NotFound, "no resource at "+r.URL.Path+"; see /openapi.yaml")
-	if code == http.StatusMethodNotAllowed {
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(code)
-		_ = json.NewEncoder(w).Encode(problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: r.Method + " is not allowed here"})
-		return
+	switch code {
+	case http.StatusMethodNotAllowed:
+		notAllowed(w, r, http.MethodGet)
+	case http.StatusNotFound:
+		notFound(w, r)
+	default:
+		problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: "the request's path cannot be read", Reason: "BAD_PATH"}.write(w)
 	}
-	writeProblem(w, st)
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	writeProblem(w, status.Convert(fail(codes.NotFound, "NO_SUCH_RESOURCE", "no resource at "+r.URL.Path+"; see /openapi.yaml", nil)))
+}
+
+func notAllowed(w http.ResponseWriter, r *http.Request, allow string) {
+	w.Header().Set("Allow", allow)
+	code := http.StatusMethodNotAllowed
+	problem{Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: r.Method + " is not allowed at " + r.URL.Path + "; use " + allow, Reason: "METHOD_NOT_ALLOWED"}.write(w)
 }
 
 func recoverUnary(log *slog.Logger) grpc.UnaryServerInterceptor {
@@ -101,9 +123,55 @@ func recoverStream(log *slog.Logger) grpc.StreamServerInterceptor {
 	}
 }
 
+func errPanic() error {
+	return fail(codes.Internal, "PANIC", "the call failed inside plantloom; its log has the details", nil)
+}
+
 func recovered(log *slog.Logger, method string, err *error) {
 	if v := recover(); v != nil {
 		log.Error("an API call panicked; please report it with this stack", "method", method, "panic", v, "stack", string(debug.Stack()))
-		*err = fail(codes.Internal, "PANIC", "the call failed inside plantloom; its log has the details", nil)
+		*err = errPanic()
 	}
 }
+
+// recoverHTTP answers a panic of a handler as a problem, where nothing was sent yet; else the connection is cut, so
+// that the client does not take what it has for the whole.
+func recoverHTTP(log *slog.Logger, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun := &begunWriter{ResponseWriter: w}
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if v == http.ErrAbortHandler { //nolint:errorlint // net/http's own sentinel, compared as it does
+				panic(v)
+			}
+			log.Error("an API call panicked; please report it with this stack", "method", r.Method+" "+r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+			if begun.begun {
+				panic(http.ErrAbortHandler)
+			}
+			writeProblem(w, status.Convert(errPanic()))
+		}()
+		h.ServeHTTP(begun, r)
+	})
+}
+
+// begunWriter knows whether an answer has begun.
+type begunWriter struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (w *begunWriter) WriteHeader(code int) {
+	w.begun = true
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *begunWriter) Write(b []byte) (int, error) {
+	w.begun = true
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach Flush and deadlines.
+func (w *begunWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,7 +1,7 @@
 // Package gateway serves the public API: gRPC, the same over REST, Server-Sent Events, health, metrics and the console.
 //
 // It reads topics and keeps views of them in memory, rebuilt at start (R18); it never writes to the plant's topics and
-// never talks to a device or a business system. cmd/plantloom hands Run to pipeline/run.
+// never talks to a device or a business system. Only cmd/plantloom imports it, and hands Run to pipeline/run.
 package gateway
 
 import (
@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	gatewayv1 "github.com/plantloom/plantloom/gen/plantloom/gateway/v1"
@@ -37,57 +38,106 @@ type Options struct {
 	Namespace  string
 	Log        *slog.Logger
 	Now        func() time.Time
+
+	limits limits // zero fields take their defaults; tests shorten them
 }
 
-// Run serves until ctx ends.
+// Run serves until ctx ends; then every stream ends and Run returns nil within two seconds. It waits for Kafka as long
+// as it takes and answers meanwhile: the status says what is missing. An error says that an address cannot be used.
 func Run(ctx context.Context, o Options) error {
 	for _, addr := range []string{o.HTTP, o.GRPC} {
 		if err := checkLoopback(addr); err != nil {
 			return err
 		}
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	s := &server{o: o, views: newViews(o), started: o.Now()}
+	o.limits = o.limits.orDefault()
 	grpcListener, err := listen(ctx, o.GRPC)
 	if err != nil {
 		return err
 	}
 	httpListener, err := listen(ctx, o.HTTP)
 	if err != nil {
-		grpcListener.Close()
-		return err
+		return errors.Join(err, grpcListener.Close())
 	}
-	gs := s.grpcServer()
-	handler, err := s.handler(ctx, gs)
+	s := newServer(o)
+	s.where = map[string]string{"http": httpListener.Addr().String(), "grpc": grpcListener.Addr().String()}
+	return s.serve(ctx, httpListener, grpcListener)
+}
+
+// serve runs everything on the two listeners, which it closes.
+func (s *server) serve(ctx context.Context, httpListener, grpcListener net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
+	gs, h := s.grpcServer()
+	inner, err := newInner()
 	if err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
+	}
+	handler, err := s.handler(ctx, inner.conn)
+	if err != nil {
+		return errors.Join(err, inner.close(), grpcListener.Close(), httpListener.Close())
 	}
 	hs := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // streams end when we stop
+		ErrorLog:    slog.NewLogLogger(s.o.Log.Handler(), slog.LevelWarn),
 	}
 	g.Go(func() error { return s.views.run(ctx) })
-	g.Go(func() error { return gs.Serve(grpcListener) })
-	g.Go(func() error {
-		if err := hs.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serving HTTP: %w", err)
-		}
-		return nil
-	})
+	g.Go(func() error { s.tellReadiness(ctx, h); return nil })
+	g.Go(func() error { return serving("gRPC", gs.Serve(grpcListener)) })
+	g.Go(func() error { return serving("REST's own gRPC", gs.Serve(inner.listener)) })
+	g.Go(func() error { return serving("HTTP", hs.Serve(httpListener)) })
 	g.Go(func() error {
 		<-ctx.Done()
-		stopped, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		err := hs.Shutdown(stopped)
-		gs.Stop()
-		return err
+		return s.stop(ctx, hs, gs, inner)
 	})
-	o.Report(pipeline.Status{State: pipeline.Running, Details: map[string]string{"http": httpListener.Addr().String(), "grpc": grpcListener.Addr().String()}})
-	err = g.Wait()
-	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
-		return nil // a client held its stream open while we stopped
+	return g.Wait()
+}
+
+// serving makes the error of a Serve that ended, nil when it was told to.
+func serving(what string, err error) error {
+	if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, grpc.ErrServerStopped) {
+		return nil
 	}
-	return err
+	return fmt.Errorf("serving %s: %w", what, err)
+}
+
+// stop lets calls under way finish for a moment, then cuts every connection: a client that does not read its stream
+// must not hold the process up. Streams have ended by themselves, because their context has.
+func (s *server) stop(ctx context.Context, hs *http.Server, gs *grpc.Server, inner *inner) error {
+	graceful, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.limits.grace)
+	defer cancel()
+	if err := hs.Shutdown(graceful); err != nil {
+		hs.Close() //nolint:errcheck // the listener is closed already; the connections are cut
+	}
+	gs.Stop()
+	return inner.close()
+}
+
+// tellReadiness keeps the health service and the component's status in step with the views until ctx ends.
+func (s *server) tellReadiness(ctx context.Context, h *health.Server) {
+	defer h.Shutdown()
+	wasReady := false
+	for {
+		ready, reason := s.views.ready()
+		serving, st := healthpb.HealthCheckResponse_NOT_SERVING, pipeline.Status{State: pipeline.Starting, Reason: reason, Details: s.where}
+		switch {
+		case ready:
+			serving, st.State = healthpb.HealthCheckResponse_SERVING, pipeline.Running
+		case wasReady:
+			st.State = pipeline.Degraded
+		}
+		wasReady = wasReady || ready
+		h.SetServingStatus("", serving)
+		for _, name := range serviceNames() {
+			h.SetServingStatus(name, serving)
+		}
+		s.o.Report(st)
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.views.changed:
+		}
+	}
 }
 
 func listen(ctx context.Context, addr string) (net.Listener, error) {
@@ -119,17 +169,38 @@ type server struct {
 	gatewayv1.UnimplementedStatusServiceServer
 	o       Options
 	views   *views
+	streams chan struct{} // one token per open stream
+	where   map[string]string
 	started time.Time
 }
 
-func (s *server) grpcServer() *grpc.Server {
-	gs := grpc.NewServer(grpc.ChainUnaryInterceptor(recoverUnary(s.o.Log)), grpc.ChainStreamInterceptor(recoverStream(s.o.Log)))
+func newServer(o Options) *server {
+	return &server{o: o, views: newViews(o), started: o.Now(), streams: make(chan struct{}, o.limits.streams)}
+}
+
+// serviceNames are the services whose health is told one by one.
+func serviceNames() []string {
+	return []string{
+		gatewayv1.OrderService_ServiceDesc.ServiceName, gatewayv1.EventService_ServiceDesc.ServiceName,
+		gatewayv1.TagService_ServiceDesc.ServiceName, gatewayv1.StatusService_ServiceDesc.ServiceName,
+	}
+}
+
+func (s *server) grpcServer() (*grpc.Server, *health.Server) {
+	gs := grpc.NewServer(
+		grpc.ChainUnaryInterceptor(recoverUnary(s.o.Log)), grpc.ChainStreamInterceptor(recoverStream(s.o.Log)),
+		grpc.WaitForHandlers(true), grpc.MaxSendMsgSize(maxAnswer), grpc.MaxRecvMsgSize(1<<20),
+		// A client whose host is gone without a word must not keep its stream.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	)
 	gatewayv1.RegisterOrderServiceServer(gs, s)
 	gatewayv1.RegisterEventServiceServer(gs, s)
 	gatewayv1.RegisterTagServiceServer(gs, s)
 	gatewayv1.RegisterStatusServiceServer(gs, s)
 	h := health.NewServer()
+	h.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 	healthpb.RegisterHealthServer(gs, h)
 	reflection.Register(gs)
-	return gs
+	return gs, h
 }

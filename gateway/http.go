@@ -3,11 +3,13 @@ package gateway
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
-	"time"
+	"path"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -25,28 +27,34 @@ var consoleFiles embed.FS
 var openapi []byte
 
 // jsonForm is how REST writes messages: every field by its JSON name, zero values left out.
-var jsonForm = protojson.MarshalOptions{EmitUnpopulated: false}
+func jsonForm() protojson.MarshalOptions { return protojson.MarshalOptions{EmitUnpopulated: false} }
 
-// handler is everything that HTTP serves. REST calls go through gs over memory, so that both have one path.
-func (s *server) handler(ctx context.Context, gs *grpc.Server) (http.Handler, error) {
-	pipe := bufconn.Listen(256 << 10)
-	go func() {
-		<-ctx.Done()
-		pipe.Close()
-	}()
-	go func() {
-		if err := gs.Serve(pipe); err != nil && ctx.Err() == nil {
-			s.o.Log.Error("the inner API listener ended; restart plantloom", "err", err)
-		}
-	}()
+// inner carries REST calls to gRPC over memory, so that both have one path.
+type inner struct {
+	listener *bufconn.Listener
+	conn     *grpc.ClientConn
+}
+
+func newInner() (*inner, error) {
+	l := bufconn.Listen(256 << 10)
 	conn, err := grpc.NewClient("passthrough:///inner", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }))
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
 	if err != nil {
-		return nil, fmt.Errorf("connecting REST to gRPC: %w", err)
+		return nil, errors.Join(fmt.Errorf("connecting REST to gRPC: %w", err), l.Close())
 	}
+	return &inner{l, conn}, nil
+}
+
+func (i *inner) close() error { return errors.Join(i.conn.Close(), i.listener.Close()) }
+
+// handler is everything that HTTP serves.
+func (s *server) handler(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 	rest := runtime.NewServeMux(
 		runtime.WithErrorHandler(problemHandler), runtime.WithRoutingErrorHandler(routingProblem),
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{MarshalOptions: jsonForm, UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false}}),
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved), // an order id may hold a slash, sent as %2F
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{MarshalOptions: jsonForm()}),
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		gatewayv1.RegisterOrderServiceHandler, gatewayv1.RegisterTagServiceHandler, gatewayv1.RegisterStatusServiceHandler,
@@ -60,32 +68,59 @@ func (s *server) handler(ctx context.Context, gs *grpc.Server) (http.Handler, er
 		return nil, fmt.Errorf("opening the console's files: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v1/", rest)
-	mux.HandleFunc("GET /v1/events", s.eventsSSE)
-	mux.HandleFunc("GET /v1/tags:watch", s.tagsSSE)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", s.metricsHandler())
-	mux.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("/v1/", strict(rest))
+	mux.Handle("/v1/events", only(s.eventsSSE, http.MethodGet))
+	mux.Handle("/v1/tags:watch", only(s.tagsSSE, http.MethodGet))
+	mux.Handle("/healthz", only(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }, http.MethodGet, http.MethodHead))
+	mux.Handle("/readyz", only(s.readyz, http.MethodGet, http.MethodHead))
+	mux.Handle("/metrics", only(s.metricsHandler().ServeHTTP, http.MethodGet, http.MethodHead))
+	mux.Handle("/openapi.yaml", only(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(openapi) // the client is gone when this fails
-	})
-	mux.Handle("GET /", secured(http.FileServerFS(files)))
-	return mux, nil
+	}, http.MethodGet, http.MethodHead))
+	mux.Handle("/", console(files))
+	return recoverHTTP(s.o.Log, mux), nil
 }
 
-// secured sets the headers of the console: nothing from elsewhere, no frames.
-func secured(h http.Handler) http.Handler {
+// only answers other methods with a problem.
+func only(h http.HandlerFunc, methods ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'self'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Referrer-Policy", "no-referrer")
-		h.ServeHTTP(w, r)
+		for _, m := range methods {
+			if r.Method == m {
+				w.Header().Set("X-Content-Type-Options", "nosniff")
+				h(w, r)
+				return
+			}
+		}
+		notAllowed(w, r, strings.Join(methods, ", "))
 	})
 }
 
-// readyz says whether the plant is ready; every reason why not stands in the body.
+// console serves the page. Its headers let it load nothing from elsewhere, run no inline script or style, and stand in
+// no frame.
+func console(files fs.FS) http.Handler {
+	static := http.FileServerFS(files)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+		if name == "" {
+			name = "index.html"
+		}
+		if info, err := fs.Stat(files, name); err != nil || info.IsDir() {
+			notFound(w, r)
+			return
+		}
+		only(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+			w.Header().Set("Referrer-Policy", "no-referrer")
+			w.Header().Set("Cache-Control", "no-cache") // an update of plantloom shows at the next load
+			static.ServeHTTP(w, r)
+		}, http.MethodGet, http.MethodHead).ServeHTTP(w, r)
+	})
+}
+
+// readyz says whether the plant is ready; every reason why not stands in the body, one line per component.
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	st, err := s.GetStatus(r.Context(), &gatewayv1.GetStatusRequest{})
 	if err == nil && st.GetReady() {
 		fmt.Fprintln(w, "ready")
@@ -102,6 +137,3 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
-
-// pingEvery keeps idle streams alive through proxies.
-const pingEvery = 15 * time.Second

@@ -2,16 +2,11 @@ package gateway
 
 import (
 	"cmp"
-	"context"
-	"encoding/base64"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/cockroachdb/apd/v3"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -20,229 +15,205 @@ import (
 	"github.com/plantloom/plantloom/pipeline/kafka"
 )
 
+// orderBook holds the orders in view, bounded by sweep. The topics and the ERP keep more (R18).
+type orderBook struct {
+	l       limits
+	byID    map[string]*order
+	facts   int       // event ids remembered, of all orders
+	newest  time.Time // of all records applied: the book's clock
+	applied int       // records since the last sweep
+	ignored uint64    // quantities of orders that had closed long before
+}
+
+func newOrderBook(l limits) *orderBook { return &orderBook{l: l, byID: map[string]*order{}} }
+
 // order is one order of the view with what is needed to fold further events into it.
 type order struct {
-	view        *gatewayv1.OrderView
-	good, scrap apd.Decimal
-	unit        string
-	seen        map[string]uint32 // event id -> revision + 1: a replayed event is counted once
+	doc     *eventv1.ProductionOrder
+	facts   map[string]*fact // by event id: a repeated event counts once, a correction replaces what it corrects
+	base    sum              // of facts that are no longer remembered one by one
+	sum     sum              // of base and facts
+	sealed  bool             // closed for long: takes no more quantities
+	changed time.Time
+	view    *gatewayv1.OrderView
 }
 
-// terminal are the states that no later event of a smaller kind leaves.
-var terminal = map[eventv1.OrderState]bool{
-	eventv1.OrderState_ORDER_STATE_COMPLETED: true, eventv1.OrderState_ORDER_STATE_ABORTED: true,
-	eventv1.OrderState_ORDER_STATE_CANCELLED: true, eventv1.OrderState_ORDER_STATE_CLOSED: true,
-}
-
-// stateAfter is the order's state that an event of the floor leads to; 0 where it changes nothing.
-var stateAfter = map[eventv1.ProductionOrderEventType]eventv1.OrderState{
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_RELEASED:      eventv1.OrderState_ORDER_STATE_RELEASED,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_DOWNLOADED:    eventv1.OrderState_ORDER_STATE_READY,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_SETUP_STARTED: eventv1.OrderState_ORDER_STATE_RUNNING,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_STARTED:       eventv1.OrderState_ORDER_STATE_RUNNING,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_PROGRESS:      eventv1.OrderState_ORDER_STATE_RUNNING,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_RESUMED:       eventv1.OrderState_ORDER_STATE_RUNNING,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_PAUSED:        eventv1.OrderState_ORDER_STATE_PAUSED,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_HELD:          eventv1.OrderState_ORDER_STATE_HELD,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_COMPLETED:     eventv1.OrderState_ORDER_STATE_COMPLETED,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_ABORTED:       eventv1.OrderState_ORDER_STATE_ABORTED,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_CANCELLED:     eventv1.OrderState_ORDER_STATE_CANCELLED,
-	eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_CLOSED:        eventv1.OrderState_ORDER_STATE_CLOSED,
-}
-
-func (v *views) orderOf(id string) *order {
-	o := v.orders[id]
+func (b *orderBook) of(id string) *order {
+	o := b.byID[id]
 	if o == nil {
-		o = &order{view: &gatewayv1.OrderView{OrderId: id}, seen: map[string]uint32{}}
-		v.orders[id] = o
+		o = &order{facts: map[string]*fact{}}
+		b.byID[id] = o
 	}
 	return o
 }
 
-func (v *views) applyOrder(r kafka.Record) error {
+// closed reports whether the floor or the ERP has ended the order.
+func (o *order) closed() bool { return rankOf(o.view.GetState()) == rankClosed }
+
+// touch moves the book's clock and renders the order again. A view that was handed out never changes.
+func (b *orderBook) touch(id string, o *order, at time.Time) {
+	if at.After(o.changed) {
+		o.changed = at
+	}
+	if at.After(b.newest) {
+		b.newest = at
+	}
+	o.view = o.render(id)
+	if b.applied++; b.applied >= 1000 || len(b.byID) > b.l.orders+b.l.orders/10 || b.facts > b.l.facts+b.l.facts/10 {
+		b.sweep()
+	}
+}
+
+func (v *views) applyOrder(r kafka.Record, _ bool) error {
 	doc := &eventv1.ProductionOrder{}
 	if err := proto.Unmarshal(r.Value, doc); err != nil {
 		return fmt.Errorf("decoding an order: %w", err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	o := v.orderOf(doc.GetOrderId())
-	next := proto.CloneOf(o.view) // a view that was handed out never changes
-	next.Order, next.Planned = doc, doc.GetPlannedQuantity().GetValue()
-	if next.GetState() == eventv1.OrderState_ORDER_STATE_UNSPECIFIED {
-		next.State = cmp.Or(doc.GetState(), eventv1.OrderState_ORDER_STATE_RELEASED)
+	b := v.orders
+	if r.Value == nil { // a tombstone: what events say of the order stays
+		if o := b.byID[string(r.Key)]; o != nil {
+			o.doc = nil
+			b.touch(string(r.Key), o, r.Time)
+		}
+		return nil
 	}
-	if doc.GetDeleted() && !terminal[next.GetState()] {
-		next.State = eventv1.OrderState_ORDER_STATE_CANCELLED
+	if doc.GetOrderId() == "" {
+		return fmt.Errorf("the order document with key %q has no order_id", r.Key)
 	}
-	next.ChangedAt = later(next.GetChangedAt(), r.Time)
-	o.view = next
+	o := b.of(doc.GetOrderId())
+	o.doc = doc
+	b.touch(doc.GetOrderId(), o, r.Time)
 	return nil
 }
 
-func (v *views) applyProduction(r kafka.Record) error {
-	e := &eventv1.ProductionOrderEvent{}
-	if err := proto.Unmarshal(r.Value, e); err != nil {
-		return fmt.Errorf("decoding a production order event: %w", err)
+func (v *views) applyProduction(r kafka.Record, _ bool) error {
+	e, err := decodeProduction(r)
+	if err != nil || e == nil {
+		return err
+	}
+	if e.GetOrderId() == "" {
+		return nil // such an event belongs to no order
+	}
+	f, err := newFact(e, r.Time)
+	if err != nil {
+		return fmt.Errorf("reading event %s: %w", e.GetHeader().GetEventId(), err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	o := v.orderOf(e.GetOrderId())
-	if o.seen[e.GetHeader().GetEventId()] > e.GetHeader().GetRevision() {
+	b := v.orders
+	o := b.of(e.GetOrderId())
+	old := o.facts[e.GetHeader().GetEventId()]
+	switch {
+	case old != nil && old.revision >= f.revision:
+		return nil // a repeat, or older than what is known
+	case o.sealed:
+		b.ignored++
+		return nil
+	case old != nil:
+		o.facts[e.GetHeader().GetEventId()] = f
+		o.sum = o.base
+		for _, f := range o.facts {
+			o.sum.add(f)
+		}
+	default:
+		o.facts[e.GetHeader().GetEventId()] = f
+		b.facts++
+		o.sum.add(f)
+	}
+	b.touch(e.GetOrderId(), o, r.Time)
+	return nil
+}
+
+// render makes the order's view.
+func (o *order) render(id string) *gatewayv1.OrderView {
+	v := &gatewayv1.OrderView{
+		OrderId: id, Order: o.doc, State: o.state(), Planned: o.doc.GetPlannedQuantity().GetValue(), AssetPath: o.sum.path,
+		StartedAt: stamp(o.sum.started), EndedAt: stamp(o.sum.ended), ChangedAt: stamp(o.changed), FinalConfirmation: o.sum.final,
+	}
+	if o.sum.last.kind != 0 {
+		v.LastEventType = strings.TrimPrefix(o.sum.last.kind.String(), "PRODUCTION_ORDER_EVENT_TYPE_")
+	}
+	if o.sum.counted {
+		v.Reported = &eventv1.QuantityReport{Good: o.sum.quantity(good), Scrap: o.sum.quantity(scrap)}
+		if !o.sum.total[rework].IsZero() {
+			v.Reported.Rework = o.sum.quantity(rework)
+		}
+	}
+	return v
+}
+
+// state joins what the floor did with what the ERP says: an end on either side is an end.
+func (o *order) state() eventv1.OrderState {
+	floor, doc := o.sum.state.state, o.doc.GetState()
+	switch {
+	case rankOf(floor) == rankClosed:
+		return floor
+	case o.doc.GetDeleted():
+		return eventv1.OrderState_ORDER_STATE_CANCELLED
+	case rankOf(doc) == rankClosed:
+		return doc
+	case floor == 0 && o.doc != nil:
+		return cmp.Or(doc, eventv1.OrderState_ORDER_STATE_RELEASED)
+	}
+	return floor
+}
+
+// sweep keeps the book within its limits: closed orders forget their event ids after a while and take no more
+// quantities; with too many ids the longest untouched orders forget theirs, whose repeats are long past; with too
+// many orders the longest untouched go, closed ones first.
+func (b *orderBook) sweep() {
+	b.applied = 0
+	for _, o := range b.byID {
+		if !o.sealed && o.closed() && b.newest.Sub(o.changed) > b.l.closedFor {
+			b.forget(o)
+			o.sealed = true
+		}
+	}
+	if len(b.byID) <= b.l.orders && b.facts <= b.l.facts {
+		return
+	}
+	ids := make([]string, 0, len(b.byID))
+	for id := range b.byID {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(x, y string) int { return b.byID[x].changed.Compare(b.byID[y].changed) })
+	for _, id := range ids {
+		if b.facts <= b.l.facts {
+			break
+		}
+		b.forget(b.byID[id])
+	}
+	for _, open := range []bool{false, true} {
+		for _, id := range ids {
+			if len(b.byID) <= b.l.orders {
+				return
+			}
+			if o := b.byID[id]; o != nil && (open || o.closed()) {
+				b.forget(o)
+				delete(b.byID, id)
+			}
+		}
+	}
+}
+
+// forget folds an order's facts into its base.
+func (b *orderBook) forget(o *order) {
+	b.facts -= len(o.facts)
+	o.base, o.facts = o.sum, map[string]*fact{}
+}
+
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
 		return nil
 	}
-	o.seen[e.GetHeader().GetEventId()] = e.GetHeader().GetRevision() + 1
-	next := proto.CloneOf(o.view)
-	if s := stateAfter[e.GetType()]; s != 0 && !terminal[next.GetState()] {
-		next.State = s
-	}
-	at := e.GetHeader().GetOccurredAt()
-	switch e.GetType() {
-	case eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_STARTED:
-		next.StartedAt = at
-	case eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_COMPLETED:
-		next.EndedAt = at
-	case eventv1.ProductionOrderEventType_PRODUCTION_ORDER_EVENT_TYPE_PROGRESS:
-		if err := o.add(e.GetDelta()); err != nil {
-			return err
-		}
-		next.Reported = &eventv1.QuantityReport{Good: o.quantity(&o.good), Scrap: o.quantity(&o.scrap)}
-	}
-	next.FinalConfirmation = next.GetFinalConfirmation() || e.GetFinalConfirmation()
-	next.LastEventType = strings.TrimPrefix(e.GetType().String(), "PRODUCTION_ORDER_EVENT_TYPE_")
-	s := e.GetHeader().GetScope()
-	next.AssetPath = strings.Join(nonEmpty(s.GetEnterprise(), s.GetSite(), s.GetArea(), s.GetWorkCenter(), s.GetWorkUnit()), "/")
-	next.ChangedAt = later(next.GetChangedAt(), r.Time)
-	o.view = next
-	return nil
+	return timestamppb.New(t)
 }
 
-func (o *order) add(d *eventv1.QuantityReport) error {
-	for _, q := range []struct {
-		sum *apd.Decimal
-		add *eventv1.Quantity
-	}{{&o.good, d.GetGood()}, {&o.scrap, d.GetScrap()}} {
-		if q.add.GetValue() == "" {
-			continue
-		}
-		n, _, err := apd.NewFromString(q.add.GetValue())
-		if err != nil {
-			return fmt.Errorf("reading a quantity: %w", err)
-		}
-		if _, err := apd.BaseContext.WithPrecision(34).Add(q.sum, q.sum, n); err != nil {
-			return fmt.Errorf("adding a quantity: %w", err)
-		}
-		o.unit = q.add.GetUnitCode()
-	}
-	return nil
-}
-
-func (o *order) quantity(d *apd.Decimal) *eventv1.Quantity {
-	return &eventv1.Quantity{Value: d.Text('f'), UnitCode: o.unit}
-}
-
-// ListOrders implements OrderService.
-func (s *server) ListOrders(_ context.Context, r *gatewayv1.ListOrdersRequest) (*gatewayv1.ListOrdersResponse, error) {
-	size, err := pageSize(r.GetPageSize())
-	if err != nil {
-		return nil, err
-	}
-	var state eventv1.OrderState
-	if r.GetState() != "" {
-		n, ok := eventv1.OrderState_value["ORDER_STATE_"+strings.ToUpper(r.GetState())]
-		if !ok {
-			return nil, badField("state", fmt.Sprintf("%q is not an order state; for example RUNNING or COMPLETED", r.GetState()))
-		}
-		state = eventv1.OrderState(n)
-	}
-	all := s.views.listOrders(func(o *gatewayv1.OrderView) bool {
-		return (state == 0 || o.GetState() == state) && (r.GetWorkCenter() == "" || hasWorkCenter(o, r.GetWorkCenter()))
-	})
-	from, err := decodePage(r.GetPageToken())
-	if err != nil {
-		return nil, err
-	}
-	page, next := cut(all, from, size)
-	return &gatewayv1.ListOrdersResponse{Orders: page, NextPageToken: next}, nil
-}
-
-func hasWorkCenter(o *gatewayv1.OrderView, wc string) bool {
-	if o.GetAssetPath() == wc || strings.HasSuffix(o.GetAssetPath(), "/"+wc) {
-		return true
-	}
-	return slices.ContainsFunc(o.GetOrder().GetOperations(), func(op *eventv1.Operation) bool { return op.GetWorkCenter() == wc })
-}
-
-// listOrders returns the orders that keep wants, the most recently changed first.
-func (v *views) listOrders(keep func(*gatewayv1.OrderView) bool) []*gatewayv1.OrderView {
-	v.mu.RLock()
-	var all []*gatewayv1.OrderView
-	for _, o := range v.orders {
-		if keep(o.view) {
-			all = append(all, o.view)
-		}
-	}
-	v.mu.RUnlock()
-	slices.SortFunc(all, func(a, b *gatewayv1.OrderView) int {
-		if c := b.GetChangedAt().AsTime().Compare(a.GetChangedAt().AsTime()); c != 0 {
-			return c
-		}
-		return strings.Compare(a.GetOrderId(), b.GetOrderId())
-	})
-	return all
-}
-
-// GetOrder implements OrderService.
-func (s *server) GetOrder(_ context.Context, r *gatewayv1.GetOrderRequest) (*gatewayv1.GetOrderResponse, error) {
-	s.views.mu.RLock()
-	defer s.views.mu.RUnlock()
-	o := s.views.orders[r.GetOrderId()]
-	if o == nil {
-		return nil, fail(codes.NotFound, "ORDER_UNKNOWN", fmt.Sprintf("no order %q: neither a document nor an event has named it", r.GetOrderId()), map[string]string{"order_id": r.GetOrderId()})
-	}
-	return &gatewayv1.GetOrderResponse{Order: o.view}, nil
-}
-
-func pageSize(n int32) (int, error) {
-	switch {
-	case n == 0:
-		return 50, nil
-	case n < 0 || n > 500:
-		return 0, badField("page_size", "must be from 1 to 500")
-	}
-	return int(n), nil
-}
-
-// cut returns a page of all and the token of the next one, "" at the end.
-func cut[T any](all []T, from, size int) (page []T, next string) {
-	from = min(from, len(all))
-	to := min(from+size, len(all))
-	if to < len(all) {
-		next = base64.RawURLEncoding.EncodeToString([]byte("p" + strconv.Itoa(to)))
-	}
-	return all[from:to], next
-}
-
-func decodePage(token string) (int, error) {
-	if token == "" {
-		return 0, nil
-	}
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err == nil && len(b) > 1 && b[0] == 'p' {
-		if n, err := strconv.Atoi(string(b[1:])); err == nil && n >= 0 {
-			return n, nil
-		}
-	}
-	return 0, badField("page_token", "is not one that an earlier answer gave")
-}
-
-func later(a *timestamppb.Timestamp, b time.Time) *timestamppb.Timestamp {
-	if a != nil && a.AsTime().After(b) {
-		return a
-	}
-	return timestamppb.New(b)
-}
-
-func nonEmpty(parts ...string) []string {
-	return slices.DeleteFunc(parts, func(s string) bool { return s == "" })
-}
+// The quantities of a progress report.
+const (
+	good = iota
+	scrap
+	rework
+)

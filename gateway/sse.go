@@ -1,11 +1,10 @@
 package gateway
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -15,56 +14,98 @@ import (
 	gatewayv1 "github.com/plantloom/plantloom/gen/plantloom/gateway/v1"
 )
 
+// maxLookBack bounds the parameter look_back: a page that shows the latest events needs few.
+const maxLookBack = 1000
+
 // eventsSSE streams events as Server-Sent Events. The id of an event is its cursor, so that a browser that lost the
-// connection resumes by itself with Last-Event-ID.
+// connection resumes by itself with Last-Event-ID. Beside the fields of StreamEventsRequest it takes look_back: with
+// no cursor, begin so many records before the end of each partition.
 func (s *server) eventsSSE(w http.ResponseWriter, r *http.Request) {
+	req, lookBack, err := eventsRequest(r)
+	if err != nil {
+		writeProblem(w, status.Convert(err))
+		return
+	}
+	e, err := s.openEvents(r.Context(), req, lookBack)
+	if err != nil { // said with a status code, before the stream begins
+		writeProblem(w, status.Convert(err))
+		return
+	}
+	defer e.close()
+	out := s.newSSE(w)
+	// The first id comes at once: who is cut off before the first event resumes here.
+	if err := out.begin("id: " + e.at.encode() + "\n"); err != nil {
+		return
+	}
+	out.end(r, e.run(r.Context(), func(e *gatewayv1.StreamEventsResponse) error {
+		return out.send(e.GetCursor(), e.GetEventType(), e)
+	}, func(at cursor) error { return out.ping("id: " + at.encode() + "\n") }))
+}
+
+func eventsRequest(r *http.Request) (*gatewayv1.StreamEventsRequest, int64, error) {
 	q := r.URL.Query()
-	req := &gatewayv1.StreamEventsRequest{Cursor: q.Get("cursor"), Filter: &gatewayv1.EventFilter{
-		EventTypes: q["filter.event_types"], Types: q["filter.types"], OrderId: q.Get("filter.order_id"),
-		WorkCenter: q.Get("filter.work_center"), SerialNumber: q.Get("filter.serial_number"),
-	}}
+	lookBack := int64(0)
+	if v := q.Get("look_back"); v != "" {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 1 || n > maxLookBack {
+			return nil, 0, badField("look_back", fmt.Sprintf("%q is not a number from 1 to %d", v, maxLookBack))
+		}
+		lookBack = n
+	}
+	q.Del("look_back")
+	req := &gatewayv1.StreamEventsRequest{}
+	if err := fill(req, q); err != nil {
+		return nil, 0, err
+	}
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		req.Cursor = last
 	}
-	if v := q.Get("from_start"); v != "" {
-		b, err := strconv.ParseBool(v)
-		if err != nil {
-			writeProblem(w, status.Convert(badField("from_start", "must be true or false")))
-			return
-		}
-		req.FromStart = b
-	}
-	// What is wrong with the request is said with a status code, before the stream begins.
-	if _, err := newFilter(req.GetFilter()); err != nil {
-		writeProblem(w, status.Convert(err))
-		return
-	}
-	if _, err := s.startOf(r.Context(), req); err != nil {
-		writeProblem(w, status.Convert(err))
-		return
-	}
-	sse(w, r, func(ctx context.Context, out *sseWriter) error {
-		return s.streamEvents(ctx, req, func(e *gatewayv1.StreamEventsResponse) error { return out.send(e.GetCursor(), e.GetEventType(), e) })
-	})
+	return req, lookBack, nil
 }
 
 // tagsSSE streams tag values as Server-Sent Events, the current ones first.
 func (s *server) tagsSSE(w http.ResponseWriter, r *http.Request) {
-	sel := newSelection(r.URL.Query()["tag_ids"], r.URL.Query().Get("asset_path"))
-	sse(w, r, func(ctx context.Context, out *sseWriter) error {
-		return s.watchTags(ctx, sel, func(t *gatewayv1.TagValue) error { return out.send("", "tag", t) })
-	})
+	req := &gatewayv1.WatchTagsRequest{}
+	if err := fill(req, r.URL.Query()); err != nil {
+		writeProblem(w, status.Convert(err))
+		return
+	}
+	t, err := s.openTags(newSelection(req.GetTagIds(), req.GetAssetPath()))
+	if err != nil {
+		writeProblem(w, status.Convert(err))
+		return
+	}
+	defer t.close()
+	out := s.newSSE(w)
+	if err := out.begin(""); err != nil {
+		return
+	}
+	out.end(r, t.run(r.Context(), func(v *gatewayv1.TagValue) error { return out.send("", "tag", v) }, func() error { return out.ping(": \n") }))
 }
 
-// sseWriter writes one event stream; send and ping may be called from different goroutines.
+// sseWriter writes one event stream. It belongs to one goroutine.
 type sseWriter struct {
-	mu sync.Mutex
-	w  http.ResponseWriter
-	c  *http.ResponseController
+	w     http.ResponseWriter
+	c     *http.ResponseController
+	l     limits
+	quiet time.Duration // since the last write, in ticks
+}
+
+func (s *server) newSSE(w http.ResponseWriter) *sseWriter {
+	return &sseWriter{w: w, c: http.NewResponseController(w), l: s.o.limits}
+}
+
+// begin sends the headers and how long a browser waits before it connects again.
+func (o *sseWriter) begin(more string) error {
+	o.w.Header().Set("Content-Type", "text/event-stream")
+	o.w.Header().Set("Cache-Control", "no-store")
+	o.w.Header().Set("X-Accel-Buffering", "no") // nginx
+	o.w.WriteHeader(http.StatusOK)
+	return o.write("retry: 2000\n" + more + "\n")
 }
 
 func (o *sseWriter) send(id, event string, m proto.Message) error {
-	b, err := jsonForm.Marshal(m)
+	b, err := jsonForm().Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encoding an event: %w", err)
 	}
@@ -75,44 +116,45 @@ func (o *sseWriter) send(id, event string, m proto.Message) error {
 	return o.write(text)
 }
 
+// ping writes a block without data when nothing was written for a while: it keeps proxies from closing the stream,
+// and its id moves Last-Event-ID over events that the filter left out. It is called once per tick.
+func (o *sseWriter) ping(block string) error {
+	if o.quiet += o.l.tick; o.quiet < o.l.ping {
+		return nil
+	}
+	return o.write(block + "\n")
+}
+
+// write sends text at once. A client that does not read for limits.stall is cut off, so that it holds nothing here.
 func (o *sseWriter) write(text string) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.quiet = 0
+	stalled := time.AfterFunc(o.l.stall, func() {
+		_ = o.c.SetWriteDeadline(time.Unix(1, 0)) // in the past: the write ends; an error means that it has ended
+	})
+	defer stalled.Stop()
 	if _, err := o.w.Write([]byte(text)); err != nil {
 		return fmt.Errorf("writing to the client: %w", err)
 	}
 	return o.c.Flush()
 }
 
-// sse runs stream with a heartbeat beside it, headers first, until the client goes or stream ends.
-func sse(w http.ResponseWriter, r *http.Request, stream func(context.Context, *sseWriter) error) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no")
-	w.WriteHeader(http.StatusOK)
-	out := &sseWriter{w: w, c: http.NewResponseController(w)}
-	ctx, cancel := context.WithCancel(r.Context())
-	var pings sync.WaitGroup
-	pings.Add(1)
-	go func() {
-		defer pings.Done()
-		tick := time.NewTicker(pingEvery)
-		defer tick.Stop()
-		for err := out.write("retry: 2000\n\n"); err == nil; err = out.write(": ping\n\n") {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-		}
-	}()
-	err := stream(ctx, out)
-	cancel()
-	pings.Wait() // nothing writes after the handler returned
-	if err != nil && r.Context().Err() == nil {
-		st := status.Convert(err)
-		if st.Code() != codes.Canceled {
-			_ = out.write(fmt.Sprintf("event: error\ndata: %q\n\n", st.Message())) // the client is gone when this fails
-		}
+// end tells the client why the stream ends, when it ends for a reason of ours, as an event "problem".
+func (o *sseWriter) end(r *http.Request, err error) {
+	if err == nil || r.Context().Err() != nil {
+		return
 	}
+	st, ok := status.FromError(err)
+	if !ok || st.Code() == codes.Canceled {
+		return // the client is gone
+	}
+	p := problemOf(st)
+	b, err := json.Marshal(p)
+	if err != nil {
+		return
+	}
+	text := "event: problem\ndata: " + string(b) + "\n\n"
+	if next := p.Metadata["next_cursor"]; next != "" {
+		text = "id: " + next + "\n" + text // a browser that connects again goes on behind what cannot be read
+	}
+	_ = o.write(text) // the client is gone when this fails
 }

@@ -6,8 +6,10 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -19,7 +21,31 @@ import (
 	"github.com/plantloom/plantloom/pipeline/kafka"
 )
 
-func (v *views) applyInbox(r kafka.Record) error {
+// tag is the current value of a tag, with what tells a newer sample from an older one.
+type tag struct {
+	view       *gatewayv1.TagValue
+	at, seen   time.Time
+	ordinal    uint32
+	historical bool
+}
+
+// newer reports whether s becomes the current value: the newest by source time. History fills the past and becomes
+// current only where it is the newest that is known. The first value of a subscription is what the server holds now:
+// it ends, for example, the bad status that an outage left, even where the value itself has not changed since before.
+func (t *tag) newer(s *pipeline.Sample) bool {
+	historical := s.Flags&pipeline.FlagHistorical != 0
+	switch {
+	case s.Op == pipeline.OpDelete:
+		return false
+	case t == nil || s.At.After(t.at):
+		return true
+	case s.At.Equal(t.at):
+		return t.historical && !historical || t.historical == historical && (s.Ordinal >= t.ordinal || s.Op == pipeline.OpUpdate)
+	}
+	return !historical && s.Flags&pipeline.FlagInitial != 0 && s.Seen.After(t.seen)
+}
+
+func (v *views) applyInbox(r kafka.Record, _ bool) error {
 	var rec inboxv1.InboxRecord
 	if err := proto.Unmarshal(r.Value, &rec); err != nil {
 		return fmt.Errorf("decoding an inbox record: %w", err)
@@ -28,38 +54,47 @@ func (v *views) applyInbox(r kafka.Record) error {
 	if tb == nil {
 		return nil
 	}
-	info := map[string]*inboxv1.TagDescriptor{}
-	for _, t := range tb.GetTags() {
-		info[t.GetTagId()] = t
-	}
-	changed := map[string]*gatewayv1.TagValue{}
+	// Most samples of a batch are overtaken by later ones of the same batch: only what stays is made into a view.
+	samples := inbox.Decode(tb, nil)
+	newest := map[string]*tag{}
+	from := map[string]*pipeline.Sample{}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, s := range inbox.Decode(tb, nil) {
-		old := v.tags[s.Tag]
-		if old != nil && s.At.Before(old.GetSourceTime().AsTime()) {
-			continue // history fills the past, it never is the current value
+	for i := range samples {
+		s := &samples[i]
+		known := newest[s.Tag]
+		if known == nil {
+			known = v.tags[s.Tag]
 		}
-		tv := tagValue(s, info[s.Tag], tb.GetSourceId())
-		v.tags[s.Tag], changed[s.Tag] = tv, tv
+		if known.newer(s) {
+			newest[s.Tag] = &tag{at: s.At, seen: s.Seen, ordinal: s.Ordinal, historical: s.Flags&pipeline.FlagHistorical != 0}
+			from[s.Tag] = s
+		}
+	}
+	if len(newest) == 0 {
+		return nil
+	}
+	info := map[string]*inboxv1.TagDescriptor{}
+	for _, d := range tb.GetTags() {
+		info[d.GetTagId()] = d
+	}
+	for id, t := range newest {
+		t.view = tagValue(from[id], info[id], tb.GetSourceId())
+		v.tags[id] = t
 	}
 	for w := range v.watch {
-		w.offer(changed)
+		w.offer(newest)
 	}
 	return nil
 }
 
-func tagValue(s pipeline.Sample, d *inboxv1.TagDescriptor, source string) *gatewayv1.TagValue {
-	t := &gatewayv1.TagValue{
+func tagValue(s *pipeline.Sample, d *inboxv1.TagDescriptor, source string) *gatewayv1.TagValue {
+	return &gatewayv1.TagValue{
 		TagId: s.Tag, AssetPath: d.GetAssetPath(), Value: value(s.Value), Type: inboxv1.ValueType(s.Value.Type()),
 		StatusCode: uint32(s.Quality), StatusName: s.Quality.String(), UnitCode: d.GetUnitCode(), SourceId: source,
 		Quality:    [...]eventv1.Quality{eventv1.Quality_QUALITY_GOOD, eventv1.Quality_QUALITY_UNCERTAIN, eventv1.Quality_QUALITY_BAD}[s.Quality.Severity()],
-		SourceTime: timestamppb.New(s.At), ReceiveTime: timestamppb.New(s.Seen),
+		SourceTime: stamp(s.At), ServerTime: stamp(s.ServerAt), ReceiveTime: stamp(s.Seen),
 	}
-	if !s.ServerAt.IsZero() {
-		t.ServerTime = timestamppb.New(s.ServerAt)
-	}
-	return t
 }
 
 // value returns the value as the event model writes it, nil for null.
@@ -112,8 +147,8 @@ func (v *views) readTags(s selection) []*gatewayv1.TagValue {
 	v.mu.RLock()
 	var out []*gatewayv1.TagValue
 	for _, t := range v.tags {
-		if s.has(t) {
-			out = append(out, t)
+		if s.has(t.view) {
+			out = append(out, t.view)
 		}
 	}
 	v.mu.RUnlock()
@@ -133,39 +168,74 @@ func (s *server) ReadTags(_ context.Context, r *gatewayv1.ReadTagsRequest) (*gat
 			out.UnknownTagIds = append(out.UnknownTagIds, id)
 		}
 	}
+	if n := proto.Size(out); n > maxAnswer/2 { // JSON is larger
+		return nil, fail(codes.ResourceExhausted, "ANSWER_TOO_LARGE", fmt.Sprintf("%d tags are too many for one answer; narrow asset_path or tag_ids, or use WatchTags", len(out.GetTags())), nil)
+	}
 	return out, nil
 }
 
 // WatchTags implements TagService.
 func (s *server) WatchTags(r *gatewayv1.WatchTagsRequest, stream grpc.ServerStreamingServer[gatewayv1.WatchTagsResponse]) error {
-	return s.watchTags(stream.Context(), newSelection(r.GetTagIds(), r.GetAssetPath()), func(t *gatewayv1.TagValue) error {
-		return stream.Send(&gatewayv1.WatchTagsResponse{Tag: t})
-	})
+	t, err := s.openTags(newSelection(r.GetTagIds(), r.GetAssetPath()))
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := stream.SendHeader(nil); err != nil { // the client knows that it watches, also where there is no tag yet
+		return err
+	}
+	return t.run(stream.Context(), func(t *gatewayv1.TagValue) error { return stream.Send(&gatewayv1.WatchTagsResponse{Tag: t}) }, nil)
 }
 
-// watchTags sends the current values and then changes until ctx ends. A slow client gets the newest value of each tag
-// and misses those between: it watches a state, not a log.
-func (s *server) watchTags(ctx context.Context, sel selection, send func(*gatewayv1.TagValue) error) error {
-	w := newWatcher(sel)
+// tagStream is one client's watch.
+type tagStream struct {
+	s     *server
+	w     *watcher
+	leave func()
+}
+
+// openTags begins to collect the current values and their changes. The caller closes the stream.
+func (s *server) openTags(sel selection) (*tagStream, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	t := &tagStream{s: s, w: newWatcher(sel), leave: leave}
 	s.views.mu.Lock()
-	w.offer(s.views.tags)
-	s.views.watch[w] = struct{}{}
-	s.views.mu.Unlock()
-	defer func() {
-		s.views.mu.Lock()
-		delete(s.views.watch, w)
-		s.views.mu.Unlock()
-	}()
+	defer s.views.mu.Unlock()
+	t.w.offer(s.views.tags)
+	s.views.watch[t.w] = struct{}{}
+	return t, nil
+}
+
+func (t *tagStream) close() {
+	t.s.views.mu.Lock()
+	delete(t.s.views.watch, t.w)
+	t.s.views.mu.Unlock()
+	t.leave()
+}
+
+// run sends the current values and then changes until ctx ends. A slow client gets the newest value of each tag and
+// misses those between: it watches a state, not a log. idle, when not nil, is called at every tick.
+func (t *tagStream) run(ctx context.Context, send func(*gatewayv1.TagValue) error, idle func() error) error {
+	tick := time.NewTicker(t.s.o.limits.tick)
+	defer tick.Stop()
 	for {
-		for _, t := range w.take() {
-			if err := send(t); err != nil {
+		for _, v := range t.w.take() {
+			if err := send(v); err != nil {
 				return err
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.wake:
+		case <-t.w.wake:
+		case <-tick.C:
+			if idle != nil {
+				if err := idle(); err != nil {
+					return err
+				}
+			}
 		}
 	}
 }
@@ -176,19 +246,19 @@ type watcher struct {
 	wake chan struct{} // one token: there is something to take
 
 	mu      sync.Mutex
-	pending map[string]*gatewayv1.TagValue
+	pending map[string]*gatewayv1.TagValue // at most one for each tag of sel
 }
 
 func newWatcher(sel selection) *watcher {
 	return &watcher{sel: sel, wake: make(chan struct{}, 1), pending: map[string]*gatewayv1.TagValue{}}
 }
 
-func (w *watcher) offer(changed map[string]*gatewayv1.TagValue) {
+func (w *watcher) offer(changed map[string]*tag) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id, t := range changed {
-		if w.sel.has(t) {
-			w.pending[id] = t
+		if w.sel.has(t.view) {
+			w.pending[id] = t.view
 		}
 	}
 	if len(w.pending) > 0 {

@@ -4,101 +4,114 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
+	"runtime/debug"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 
 	gatewayv1 "github.com/plantloom/plantloom/gen/plantloom/gateway/v1"
-	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
 	"github.com/plantloom/plantloom/pipeline/kafka"
 )
-
-// maxDeadLetters bounds the dead letters in memory; the topics keep more.
-const maxDeadLetters = 10_000
 
 // views are the current state of orders, tags, dead letters and components, fed from topics. All methods are safe for
 // concurrent use. What a view returns is never changed afterwards.
 type views struct {
-	o        Options
-	catching atomic.Int32 // partitions that have not reached their end yet
-	trouble  atomic.Pointer[string]
+	o       Options
+	changed chan struct{} // one token: readiness may have changed
 
 	mu      sync.RWMutex
-	orders  map[string]*order
-	tags    map[string]*gatewayv1.TagValue
-	dead    []*inboxv1.DeadLetter // the oldest first
-	reports map[string]*inboxv1.StatusReport
+	orders  *orderBook
+	tags    map[string]*tag
+	dead    *deadBook
+	reports map[string]report
 	watch   map[*watcher]struct{}
+
+	progress progress
 }
 
 func newViews(o Options) *views {
-	v := &views{
-		o: o, orders: map[string]*order{}, tags: map[string]*gatewayv1.TagValue{},
-		reports: map[string]*inboxv1.StatusReport{}, watch: map[*watcher]struct{}{},
+	return &views{
+		o: o, changed: make(chan struct{}, 1), orders: newOrderBook(o.limits), tags: map[string]*tag{}, dead: newDeadBook(o.limits),
+		reports: map[string]report{}, watch: map[*watcher]struct{}{},
+		progress: progress{building: 1, trouble: map[string]string{}, skipped: map[string]uint64{}}, // until run knows the partitions
 	}
-	v.catching.Store(1) // until run knows the partitions
-	return v
 }
 
 // feed is one topic and what to do with its records.
 type feed struct {
 	topic string
-	apply func(kafka.Record) error
+	// apply is called by one goroutine per partition; live is false for records that were there at the start.
+	apply  func(r kafka.Record, live bool) error
+	newest int64 // of the records that were there at the start only so many are read; 0: all
 }
 
 func (v *views) feeds() []feed {
 	f := []feed{
-		{"order.v1", v.applyOrder}, {"event.production.v1", v.applyProduction}, {"inbox.v1", v.applyInbox}, {"status.v1", v.applyStatus},
-		{"dlq.source.v1", v.applyDead}, {"dlq.dispatch.v1", v.applyDead}, {"dlq.map.v1", v.applyDead},
+		{topic: "order.v1", apply: v.applyOrder}, {topic: "event.production.v1", apply: v.applyProduction},
+		{topic: "inbox.v1", apply: v.applyInbox}, {topic: "status.v1", apply: v.applyStatus, newest: v.o.limits.statusReads},
 	}
-	for _, s := range v.o.Sinks {
-		f = append(f, feed{"dlq." + s + ".v1", v.applyDead})
+	for _, stage := range append([]string{"source", "dispatch", "map"}, v.o.Sinks...) {
+		f = append(f, feed{topic: kafka.DeadTopic(stage), apply: v.applyDead})
 	}
 	return f
 }
 
+// part is one partition of a feed.
+type part struct {
+	f          feed
+	n          int32
+	start, end int64 // end is where it counts as caught up
+	fetcher    *kafka.Fetcher
+}
+
+func (p part) place() string { return fmt.Sprintf("%s/%d", p.f.topic, p.n) }
+
 // run follows every feed until ctx ends. It waits for Kafka as long as it takes and says why in the status.
 func (v *views) run(ctx context.Context) error {
-	type part struct {
-		f     feed
-		n     int32
-		start int64
-		end   int64
+	parts := v.parts(ctx)
+	if ctx.Err() != nil {
+		return nil
 	}
+	v.begin(len(parts))
+	var g errgroup.Group
+	for i := range parts {
+		g.Go(func() error { v.follow(ctx, &parts[i]); return nil })
+	}
+	g.Go(func() error { v.observe(ctx, parts); return nil })
+	return g.Wait()
+}
+
+// parts returns every partition of every feed, once Kafka has said where they begin and end.
+func (v *views) parts(ctx context.Context) []part {
 	counts := v.partitions()
-	var parts []part
 	for ctx.Err() == nil {
-		parts = parts[:0]
+		var parts []part
 		err := func() error {
 			for _, f := range v.feeds() {
 				topic := v.o.Client.Topic(f.topic)
 				for i := range counts[topic] {
-					start, end, err := v.o.Client.Offsets(ctx, topic, int32(i))
+					start, end, err := offsets(ctx, v.o.Client, topic, int32(i), v.o.limits.patience)
 					if err != nil {
 						return err
 					}
-					parts = append(parts, part{f, int32(i), start, end})
+					if f.newest > 0 {
+						start = max(start, end-f.newest)
+					}
+					parts = append(parts, part{f, int32(i), start, end, v.o.Client.NewFetcher(topic, int32(i), start, kafka.FetchOptions{})})
 				}
 			}
 			return nil
 		}()
 		if err == nil {
-			break
+			v.say("", "")
+			return parts
 		}
-		v.say(fmt.Sprintf("the topics cannot be read: %v", err))
+		v.say("", err.Error())
 		pause(ctx, 500*time.Millisecond)
 	}
-	v.say("")
-	v.catching.Add(int32(len(parts)) - 1)
-	g, ctx := errgroup.WithContext(ctx)
-	for _, p := range parts {
-		g.Go(func() error { return v.follow(ctx, p.f, p.n, p.start, p.end) })
-	}
-	return g.Wait()
+	return nil
 }
 
 // partitions returns the number of partitions of every topic of the plant.
@@ -114,101 +127,184 @@ func (v *views) partitions() map[string]int {
 	return counts
 }
 
-// follow applies one partition's records for ever; end is where it counts as caught up.
-func (v *views) follow(ctx context.Context, f feed, part int32, from, end int64) error {
-	topic := v.o.Client.Topic(f.topic)
+// follow applies one partition's records until ctx ends. Nothing that happens to one partition ends the API.
+func (v *views) follow(ctx context.Context, p *part) {
 	caught := false
 	for ctx.Err() == nil {
-		fetcher := v.o.Client.NewFetcher(topic, part, from, kafka.FetchOptions{})
-		for ctx.Err() == nil {
-			if !caught && fetcher.Position() >= end {
-				caught = true
-				v.catching.Add(-1)
-			}
-			recs, err := fetcher.Fetch(ctx)
-			var gone *kafka.OutOfRange
-			if errors.As(err, &gone) {
-				// Views are a picture of what the topic still holds; what retention removed is not in it (R18).
-				v.o.Log.Warn("records were removed before the view read them", "topic", topic, "partition", part, "asked", gone.Asked, "start", gone.Start)
-				from = gone.Start
-				break
-			}
-			if err != nil {
-				return endOr(ctx, fmt.Errorf("reading %s/%d: %w", topic, part, err))
-			}
-			v.applyAll(f, recs)
-			from = fetcher.Position()
+		if !caught && p.fetcher.Position() >= p.end {
+			caught = true
+			v.caughtUp()
 		}
-	}
-	return nil
-}
-
-func (v *views) applyAll(f feed, recs []kafka.Record) {
-	for _, r := range recs {
-		if err := f.apply(r); err != nil {
-			v.o.Log.Error("a record cannot be shown; the view goes on without it", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "err", err)
+		recs, err := p.fetcher.Fetch(ctx)
+		if err != nil && ctx.Err() == nil {
+			v.mend(ctx, p, err)
+			continue
+		}
+		for _, r := range recs {
+			if err := guarded(func() error { return p.f.apply(r, caught) }); err != nil {
+				v.skip(p.f.topic)
+				v.o.Log.Error("a record cannot be shown; the view goes on without it", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "err", err)
+			}
+		}
+		if len(recs) > 0 {
+			v.say(p.place(), "")
 		}
 	}
 }
 
-func (v *views) say(trouble string) { v.trouble.Store(&trouble) }
+// mend decides what a fetch's final error means for the view.
+func (v *views) mend(ctx context.Context, p *part, err error) {
+	var gone *kafka.OutOfRange
+	var bad *kafka.Unreadable
+	switch {
+	case errors.As(err, &gone):
+		// Views are a picture of what the topic still holds; what retention removed is not in it (R18). Of a log that
+		// was reset all is read again: events are told apart by their ids.
+		v.o.Log.Warn("the view's place in the log is gone; it goes on at the oldest record", "topic", gone.Topic, "partition", gone.Partition, "asked", gone.Asked, "start", gone.Start, "end", gone.End)
+		p.end = min(p.end, gone.End)
+		p.fetcher.SkipTo(gone.Start)
+	case errors.As(err, &bad):
+		v.skip(p.f.topic)
+		v.o.Log.Error("a batch cannot be read; the view goes on behind it", "topic", bad.Topic, "partition", bad.Partition, "offset", bad.Offset, "next", bad.Next, "err", bad.Err)
+		p.fetcher.SkipTo(bad.Next)
+	default:
+		v.say(p.place(), err.Error())
+		v.o.Log.Error("a topic cannot be read; the view stands still and tries again", "topic", p.f.topic, "partition", p.n, "err", err)
+		pause(ctx, 5*time.Second)
+	}
+}
 
-// ready reports whether every view has caught up with what was there at the start, and why not.
+// observe tells in the status when a partition does not get through for longer than a moment, and when it does again.
+func (v *views) observe(ctx context.Context, parts []part) {
+	const every = 250 * time.Millisecond
+	stuck := make([]time.Duration, len(parts))
+	for ctx.Err() == nil {
+		for i := range parts {
+			err := parts[i].fetcher.Trouble()
+			switch {
+			case err == nil && stuck[i] == 0:
+				continue
+			case err == nil:
+				stuck[i] = 0
+				v.say(parts[i].place(), "")
+			default:
+				if stuck[i] += every; stuck[i] >= v.o.limits.patience {
+					v.say(parts[i].place(), err.Error())
+				}
+			}
+		}
+		pause(ctx, every)
+	}
+}
+
+// progress is how far the views are, and what is in their way.
+type progress struct {
+	mu       sync.Mutex
+	building int               // partitions that have not reached the end that they had at the start
+	trouble  map[string]string // what is wrong, by partition; "" is all of Kafka
+	skipped  map[string]uint64 // records that could not be shown, by topic
+}
+
+func (v *views) begin(partitions int) {
+	v.progress.mu.Lock()
+	v.progress.building = partitions
+	v.progress.mu.Unlock()
+	v.wake()
+}
+
+func (v *views) caughtUp() {
+	v.progress.mu.Lock()
+	v.progress.building--
+	v.progress.mu.Unlock()
+	v.wake()
+}
+
+// say records what is wrong with a partition, "" that nothing is.
+func (v *views) say(place, trouble string) {
+	v.progress.mu.Lock()
+	same := v.progress.trouble[place] == trouble
+	if trouble == "" {
+		delete(v.progress.trouble, place)
+	} else {
+		v.progress.trouble[place] = trouble
+	}
+	v.progress.mu.Unlock()
+	if !same {
+		v.wake()
+	}
+}
+
+func (v *views) skip(topic string) {
+	v.progress.mu.Lock()
+	defer v.progress.mu.Unlock()
+	v.progress.skipped[topic]++
+}
+
+func (v *views) wake() {
+	select {
+	case v.changed <- struct{}{}:
+	default:
+	}
+}
+
+// ready reports whether every view has caught up with what was there at the start and follows, and why not.
 func (v *views) ready() (bool, string) {
-	if t := v.trouble.Load(); t != nil && *t != "" {
-		return false, *t
+	v.progress.mu.Lock()
+	defer v.progress.mu.Unlock()
+	places := make([]string, 0, len(v.progress.trouble))
+	for p := range v.progress.trouble {
+		places = append(places, p)
 	}
-	if n := v.catching.Load(); n > 0 {
-		return false, fmt.Sprintf("views are being rebuilt, %d partitions to go", n)
+	if len(places) > 0 {
+		slices.Sort(places)
+		return false, fmt.Sprintf("the topics cannot be read, what is shown may be old: %s", v.progress.trouble[places[0]])
+	}
+	if n := v.progress.building; n > 0 {
+		return false, fmt.Sprintf("the views are being rebuilt, %d partitions to go", n)
 	}
 	return true, ""
 }
 
-func (v *views) applyDead(r kafka.Record) error {
-	d := &inboxv1.DeadLetter{}
-	if err := proto.Unmarshal(r.Value, d); err != nil {
-		return fmt.Errorf("decoding a dead letter: %w", err)
-	}
-	if d.GetId() == "" {
-		d.Id = fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.dead = append(v.dead, d)
-	if len(v.dead) > maxDeadLetters {
-		v.dead = append(v.dead[:0:0], v.dead[len(v.dead)-maxDeadLetters:]...)
-	}
-	return nil
-}
-
-func (v *views) applyStatus(r kafka.Record) error {
-	s := &inboxv1.StatusReport{}
-	if err := proto.Unmarshal(r.Value, s); err != nil {
-		return fmt.Errorf("decoding a status report: %w", err)
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.reports[s.GetInstance()] = s
-	return nil
-}
-
-// statusReports returns the newest report of every instance, sorted.
-func (v *views) statusReports() []*inboxv1.StatusReport {
+// count adds what the views hold to a component's counters.
+func (v *views) count(c *gatewayv1.Component) {
 	v.mu.RLock()
-	defer v.mu.RUnlock()
-	out := make([]*inboxv1.StatusReport, 0, len(v.reports))
-	for _, r := range v.reports {
-		out = append(out, r)
+	c.Counters["orders_in_view"], c.Counters["event_ids_in_view"] = float64(len(v.orders.byID)), float64(v.orders.facts)
+	c.Counters["tags_in_view"], c.Counters["dead_letters_in_view"] = float64(len(v.tags)), float64(len(v.dead.list))
+	c.Counters["tag_watchers"], c.Counters["late_events_ignored"] = float64(len(v.watch)), float64(v.orders.ignored)
+	v.mu.RUnlock()
+	v.progress.mu.Lock()
+	defer v.progress.mu.Unlock()
+	skipped := uint64(0)
+	for _, n := range v.progress.skipped {
+		skipped += n
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].GetInstance() < out[j].GetInstance() })
-	return out
+	c.Counters["records_skipped"] = float64(skipped)
 }
 
-func endOr(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+// offsets asks for the two ends of a partition, and says why it has no answer within patience.
+func offsets(ctx context.Context, c *kafka.Client, topic string, part int32, patience time.Duration) (start, end int64, err error) {
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	start, end, err = c.Offsets(within, topic, part)
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return start, end, err
 	}
-	return err
+	again, cancelAgain := context.WithTimeout(ctx, patience)
+	defer cancelAgain()
+	if why := c.Ping(again); why != nil {
+		return 0, 0, why
+	}
+	return 0, 0, fmt.Errorf("topic %s is not there, or has no leader: %w", topic, err)
+}
+
+// guarded calls f and turns a panic into an error with its stack.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 func pause(ctx context.Context, d time.Duration) {

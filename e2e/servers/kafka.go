@@ -41,11 +41,11 @@ type KafkaServer struct {
 func Kafka(t testing.TB, dir string) *KafkaServer {
 	t.Helper()
 	k := &KafkaServer{t: t, libs: kafkaLibs(t), dir: dir}
-	k.Bootstrap = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	k.Bootstrap = fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	k.configure(fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+	k.configure(fmt.Sprintf("127.0.0.1:%d", FreePort(t)))
 	if _, err := os.Stat(k.path("data/meta.properties")); err != nil {
 		run(t, startLimit, dir, k.java("kafka.tools.StorageTool", "format", "-t", clusterID(), "-c", k.path("server.properties"))...)
 	}

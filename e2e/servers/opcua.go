@@ -80,7 +80,7 @@ type OPCUAServer struct {
 // any client certificate.
 func NodeOPCUA(t testing.TB, opts OPCUAOptions) *OPCUAServer {
 	t.Helper()
-	s := &OPCUAServer{t: t, opts: opts, port: freePort(t), dir: t.TempDir(), changed: make(chan struct{})}
+	s := &OPCUAServer{t: t, opts: opts, port: FreePort(t), dir: t.TempDir(), changed: make(chan struct{})}
 	s.start()
 	return s
 }

@@ -36,7 +36,7 @@ func Postgres(t testing.TB) *PostgresServer {
 	if _, err := os.Stat(postgresBin + "/initdb"); err != nil {
 		apt(t, postgresBin+"/initdb", "postgresql-15")
 	}
-	p := &PostgresServer{t: t, port: freePort(t)}
+	p := &PostgresServer{t: t, port: FreePort(t)}
 	p.prepare()
 	password := rand.Text()
 	pwfile := filepath.Join(p.dir, "password")

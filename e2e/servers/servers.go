@@ -18,10 +18,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -143,15 +145,21 @@ func apt(t testing.TB, program string, pkgs ...string) string {
 	return path
 }
 
-// freePort returns a loopback port on which nothing listens.
-func freePort(t testing.TB) int {
+// FreePort returns a loopback port on which nothing listens. It lies below the
+// ports that Linux gives to outgoing connections: nobody takes it while its
+// server is down, and a client that dials it then never meets itself.
+func FreePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 12000 + rand.IntN(20000)
+		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err == nil {
+			ln.Close()
+			return port
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port between 12000 and 32000")
+	return 0
 }
 
 // launch starts a server and ends it with the test. What it prints goes to

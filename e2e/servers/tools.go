@@ -34,6 +34,8 @@ type Page struct {
 	URL        string        `json:"url"`
 	Wait       []Seen        `json:"wait"`
 	Screenshot string        `json:"screenshot,omitempty"` // PNG file, written at the end; optional
+	Width      int           `json:"width,omitempty"`      // of the window, pixels; 1280
+	Height     int           `json:"height,omitempty"`     // 800
 	Limit      time.Duration `json:"-"`                    // for each wait; 0 means 15 s
 }
 
@@ -41,11 +43,15 @@ type Page struct {
 type Seen struct {
 	Selector string `json:"selector"` // CSS
 	Text     string `json:"text"`     // to look for: regular expression, "" for any; seen: the element's text
+	// Rises waits on until the element's number is larger than when it was first seen; From is what it was.
+	Rises bool    `json:"rises,omitempty"`
+	From  float64 `json:"from,omitempty"`
 }
 
 // Browse opens a page in headless Chromium and waits for each of page.Wait in
-// turn. It returns them with the texts that were there, and fails the test
-// when one does not appear or when the page throws.
+// turn, without loading the page again. It returns them with the texts that
+// were there, and fails the test when one does not appear, when the page throws
+// or when it writes an error to the browser's console.
 func Browse(t testing.TB, page Page) []Seen {
 	t.Helper()
 	if page.Limit == 0 {

@@ -1,141 +1,287 @@
 // The console is a client of the public API and knows nothing else. Everything that came from the plant is set as
 // text, never as markup.
-const $ = (id) => document.getElementById(id);
-const el = (tag, text, cls) => { const e = document.createElement(tag); if (text !== undefined && text !== null) e.textContent = text; if (cls) e.className = cls; return e; };
-const clock = (t) => (t ? new Date(t).toLocaleTimeString() : '');
-const short = (v, prefix) => (v || '').replace(prefix, '');
-const lines = new Map(); // asset path -> Map(tag id -> value)
-const quality = [];
-const counters = new Map(); // component/counter -> {value, at, rate}
-let orders = [];
+import { tone, packml, orderTone, componentTone, plain, tagText, decimal, ago, clock, short, rates } from './words.js';
 
-const packml = { 1: 'Clearing', 2: 'Stopped', 3: 'Starting', 4: 'Idle', 5: 'Suspended', 6: 'Execute', 7: 'Stopping', 8: 'Aborting', 9: 'Aborted', 10: 'Holding', 11: 'Held', 12: 'Unholding', 13: 'Suspending', 14: 'Unsuspending', 15: 'Resetting', 16: 'Completing', 17: 'Complete' };
+const $ = (id) => document.getElementById(id);
+
+// el makes an element; children may be strings, nodes or null.
+function el(tag, cls, ...children) {
+  const e = document.createElement(tag);
+  if (cls) e.className = cls;
+  e.append(...children.filter((c) => c !== null && c !== undefined));
+  return e;
+}
+const pill = (text, cls) => el('span', 'pill ' + cls, text);
+
+const state = {
+  lines: new Map(), // asset path -> Map(tag id -> tag value)
+  orders: [], moreOrders: false, shown: 15,
+  quality: new Map(), // event id -> event; the newest twelve
+  status: null, dead: [], rates: rates(),
+  failedSince: 0, tagsLive: false, eventsLive: false,
+};
+const keptQuality = 12;
 
 async function get(path) {
-  const r = await fetch(path, { headers: { accept: 'application/json' } });
-  if (!r.ok) throw new Error(`${path}: ${r.status}`);
+  const r = await fetch(path, { headers: { accept: 'application/json' }, signal: AbortSignal.timeout(8000) });
+  if (!r.ok) throw new Error(`${path} answered ${r.status}`);
   return r.json();
 }
 
-function plain(v) {
-  if (!v) return null;
-  return Object.values(v)[0];
+// row makes a table row; each cell is [content, class]. The head's texts label the cells on narrow screens.
+function row(body, cells, first = 'td') {
+  const heads = body.parentElement.tHead.rows[0].cells;
+  return el('tr', '', ...cells.map(([content, cls], i) => {
+    const td = el(i === 0 ? first : 'td', (cls || '') + (content === '' ? ' none' : ''), content);
+    if (i === 0 && first === 'th') td.scope = 'row';
+    td.dataset.label = heads[i].textContent;
+    return td;
+  }));
 }
 
-function fill(body, rows, empty, columns) {
+function fill(body, rows, empty) {
   if (rows.length === 0) {
-    const tr = el('tr'); const td = el('td', empty, 'empty'); td.colSpan = columns; tr.append(td); rows = [tr];
+    const td = el('td', 'empty', empty);
+    td.colSpan = body.parentElement.tHead.rows[0].cells.length;
+    rows = [el('tr', '', td)];
   }
   body.replaceChildren(...rows);
 }
 
+function bar(done, planned, label) {
+  const share = Math.max(0, Math.min(1, done / planned));
+  const i = el('i');
+  i.style.width = `${100 * share}%`;
+  const b = el('span', share >= 1 ? 'bar full' : 'bar', i);
+  b.setAttribute('role', 'progressbar');
+  b.setAttribute('aria-label', label);
+  b.setAttribute('aria-valuemin', '0');
+  b.setAttribute('aria-valuemax', String(planned));
+  b.setAttribute('aria-valuenow', String(done));
+  return b;
+}
+
+// time shows how long ago, with the full time for who points at it.
+function time(t) {
+  const e = el('time', '', ago(t));
+  if (t) { e.dateTime = t; e.title = new Date(t).toLocaleString(); }
+  return e;
+}
+
+function drawLine(asset, tags) {
+  const find = (...ends) => [...tags.values()].find((t) => ends.some((e) => t.tagId.toLowerCase().endsWith(e)));
+  const st = find('.state', '/state'), order = find('order.no', 'order_no'), orderID = order && plain(order.value);
+  const name = !st ? '' : st.quality === 'QUALITY_BAD' ? st.statusName : packml(plain(st.value));
+  const bad = [...tags.values()].filter((t) => t.quality === 'QUALITY_BAD');
+  const card = el('article', 'card ' + (st ? tone(name) : ''));
+  card.append(el('h3', '', asset.split('/').pop(), name ? pill(name, tone(name)) : null), el('p', 'where', asset.split('/').slice(0, -1).join(' / ')));
+  const o = state.orders.find((x) => x.orderId === orderID);
+  if (order) card.append(el('p', 'order', el('span', 'soft', 'Order'), el('b', orderID ? '' : 'soft', orderID || 'none')));
+  if (o && Number(o.planned) > 0) {
+    const done = Number(o.reported?.good?.value || 0);
+    card.append(bar(done, Number(o.planned), `Order ${orderID}`), el('p', 'order', el('span', 'soft', `${decimal(o.reported?.good?.value)} good of ${decimal(o.planned)}`), el('b', '', `${Math.floor((100 * done) / Number(o.planned))} %`)));
+  }
+  const dl = el('dl');
+  const known = [['Good counter', find('cnt.good', '/good')], ['Scrap counter', find('cnt.scrap', '/scrap')], ['Speed', find('speed')]].filter(([, t]) => t);
+  const others = known.length || st ? [] : [...tags.values()].slice(0, 6).map((t) => [t.tagId.split('/').pop(), t]);
+  for (const [label, t] of [...known, ...others]) dl.append(el('dt', '', label), el('dd', t.quality === 'QUALITY_BAD' ? 'bad' : t.quality === 'QUALITY_UNCERTAIN' ? 'warn' : '', tagText(t)));
+  const newest = [...tags.values()].map((t) => t.receiveTime || t.sourceTime || '').sort().pop();
+  dl.append(el('dt', '', 'Newest value'), el('dd', '', time(newest)));
+  card.append(dl);
+  if (bad.length) card.append(el('p', 'note bad', `${bad.length} bad ${bad.length === 1 ? 'tag' : 'tags'}: ` + bad.slice(0, 4).map((t) => `${t.tagId.split('/').pop()} ${t.statusName}`).join(', ') + (bad.length > 4 ? ' …' : '')));
+  return card;
+}
+
 function drawLines() {
-  const cards = [...lines.keys()].sort().map((asset) => {
-    const tags = lines.get(asset);
-    const find = (...ends) => { for (const [id, t] of tags) if (ends.some((e) => id.toLowerCase().endsWith(e))) return t; return null; };
-    const state = find('.state', '/state');
-    const order = find('order.no', 'order_no');
-    const stateNo = state && plain(state.value);
-    const card = el('article', null, 'card');
-    const h = el('h3', asset.split('/').pop());
-    const bad = [...tags.values()].filter((t) => t.quality === 'QUALITY_BAD');
-    const name = state && state.quality === 'QUALITY_BAD' ? state.statusName : packml[stateNo] || (state ? String(stateNo) : 'unknown');
-    h.append(el('span', name, 'pill ' + (name === 'Execute' ? 'ok' : ['Held', 'Aborted', 'Suspended'].includes(name) ? 'warn' : 'soft')));
-    card.append(h);
-    const dl = el('dl');
-    const row = (k, v, cls) => { dl.append(el('dt', k), el('dd', v, cls)); };
-    row('Order', (order && plain(order.value)) || '–');
-    for (const [label, ...ends] of [['Good counter', 'cnt.good', '/good'], ['Scrap counter', 'cnt.scrap', '/scrap'], ['Speed', 'speed']]) {
-      const t = find(...ends);
-      if (!t) continue;
-      const v = plain(t.value);
-      row(label, t.quality === 'QUALITY_BAD' ? t.statusName : typeof v === 'number' ? String(Math.round(v * 10) / 10) : String(v ?? '–'), t.quality === 'QUALITY_BAD' ? 'bad' : '');
-    }
-    if (bad.length) row('Bad tags', String(bad.length), 'bad');
-    const newest = [...tags.values()].map((t) => t.sourceTime).sort().pop();
-    row('Newest value', clock(newest), 'soft');
-    card.append(dl);
-    return card;
-  });
-  $('lines').replaceChildren(...(cards.length ? cards : [el('p', 'No tag has arrived yet.', 'empty')]));
+  const cards = [...state.lines.keys()].sort((a, b) => a.localeCompare(b, undefined, { numeric: true })).map((a) => drawLine(a, state.lines.get(a)));
+  $('lines').replaceChildren(...(cards.length ? cards : [el('p', 'empty', 'No tag value has arrived yet. Is a source running? See the components below.')]));
 }
 
 function drawOrders() {
-  fill($('orders'), orders.map((o) => {
-    const tr = el('tr'); tr.dataset.order = o.orderId;
-    const good = Number(o.reported?.good?.value || 0), scrap = Number(o.reported?.scrap?.value || 0), planned = Number(o.planned || 0);
-    const state = short(o.state, 'ORDER_STATE_');
-    tr.append(el('td', o.orderId), el('td', (o.assetPath || '').split('/').pop() || o.order?.operations?.[0]?.workCenter || ''));
-    const s = el('td'); s.append(el('span', state, 'pill ' + (state === 'RUNNING' ? 'ok' : ['HELD', 'ABORTED'].includes(state) ? 'bad' : 'soft'))); tr.append(s);
-    const p = el('td');
-    if (planned > 0) { const bar = el('progress'); bar.max = planned; bar.value = Math.min(good, planned); bar.title = `${good} of ${planned}`; p.append(bar, el('span', ` ${Math.round((100 * good) / planned)} %`, 'soft')); }
-    tr.append(p, el('td', String(good), 'num good'), el('td', String(scrap), 'num'), el('td', (o.lastEventType || '') + (o.finalConfirmation ? ' · final' : '')), el('td', clock(o.changedAt), 'soft'));
+  const body = $('orders');
+  fill(body, state.orders.slice(0, state.shown).map((o) => {
+    const good = Number(o.reported?.good?.value || 0), planned = Number(o.planned || 0), st = short(o.state, 'ORDER_STATE_');
+    const share = planned > 0 ? `${Math.floor((100 * good) / planned)} %` : '';
+    const line = (o.assetPath || '').split('/').pop() || o.order?.operations?.[0]?.workCenter || '';
+    const tr = row(body, [
+      [o.orderId], [line], [pill(st.toLowerCase(), orderTone(st))],
+      [planned > 0 ? el('span', '', bar(good, planned, `Order ${o.orderId}`), el('span', 'soft', `${share} of ${decimal(o.planned)}`)) : ''],
+      [decimal(o.reported?.good?.value) || '', 'num good'], [decimal(o.reported?.scrap?.value) || '', 'num'],
+      [(o.lastEventType || '').toLowerCase().replaceAll('_', ' ') + (o.finalConfirmation ? ', final' : '')], [time(o.changedAt), 'num soft'],
+    ], 'th');
+    tr.dataset.order = o.orderId;
     return tr;
-  }), 'No order yet.', 8);
+  }), 'No order yet: neither the ERP nor a line has named one.');
+  $('more-orders').hidden = state.orders.length <= state.shown && !state.moreOrders;
 }
 
 function drawQuality() {
-  fill($('quality'), quality.map((q) => {
-    const tr = el('tr'); const r = q.results?.[0] || {}; const verdict = short(q.verdict, 'VERDICT_');
-    tr.append(el('td', clock(q.header?.occurredAt), 'soft'), el('td', q.header?.scope?.workCenter || ''), el('td', (q.serialNumbers || []).join(', ')), el('td', r.characteristicId || ''));
-    const v = plain(r.value);
-    tr.append(el('td', v === null ? '–' : `${v} ${r.unitCode || ''}`, 'num'), el('td', verdict, verdict === 'PASS' ? 'ok' : verdict === 'FAIL' ? 'bad' : 'warn'));
-    return tr;
-  }), 'No quality result yet.', 6);
+  const body = $('quality');
+  const newest = [...state.quality.values()].sort((a, b) => (b.header?.occurredAt || '').localeCompare(a.header?.occurredAt || '')).slice(0, keptQuality);
+  fill(body, newest.map((q) => {
+    const r = q.results?.[0] || {}, verdict = short(q.verdict, 'VERDICT_'), v = plain(r.value);
+    return row(body, [
+      [pill(verdict.toLowerCase().replaceAll('_', ' ') || 'none', verdict === 'PASS' ? 'ok' : verdict === 'FAIL' ? 'bad' : 'warn')],
+      [q.header?.scope?.workCenter || ''], [(q.serialNumbers || []).join(', ')], [(r.characteristicId || '').replaceAll('_', ' ')],
+      [v === null ? 'not measured' : `${v} ${r.unitCode || ''}`, v === null ? 'num soft' : 'num'], [q.orderId || ''], [el('span', '', clock(q.header?.occurredAt)), 'num soft'],
+    ]);
+  }), 'No result yet.');
 }
 
-function rate(component, name, value) {
-  const key = component + '/' + name, now = Date.now(), old = counters.get(key);
-  const r = old && now > old.at ? Math.max(0, ((value - old.value) * 1000) / (now - old.at)) : 0;
-  counters.set(key, { value, at: now });
-  return r;
+// What tells most about a component of each kind; lag is how far the mapping is behind what was collected.
+const main = { source: ['samples', 'samples'], map: ['events', 'events'], sink: ['delivered', 'delivered'], dispatch: ['orders_dispatched', 'orders'] };
+
+function lagOf(c) {
+  const read = c.kind === 'map' && c.counters?.input_time_seconds;
+  return read ? Math.max(0, Date.parse(c.reportedAt) / 1000 - read) : null;
 }
 
-function drawStatus(s) {
-  $('summary').textContent = `${s.ready ? 'ready' : 'not ready'} · namespace ${s.namespace} · version ${s.version}`;
-  $('summary').className = s.ready ? 'ok' : 'bad';
-  const main = { source: 'samples', map: 'events', sink: 'delivered', dispatch: 'orders_dispatched' };
-  fill($('components'), (s.components || []).map((c) => {
-    const tr = el('tr'), state = short(c.state, 'COMPONENT_STATE_').toLowerCase(), n = c.counters || {};
-    const td = el('td'); td.append(el('span', state, 'pill ' + (state === 'running' ? 'ok' : state === 'down' ? 'bad' : 'warn')));
-    const lag = n.lag_records ?? (n.input_time_seconds ? null : undefined);
-    tr.append(el('td', c.name), td, el('td', main[c.kind] && n[main[c.kind]] !== undefined ? rate(c.instance + c.name, main[c.kind], n[main[c.kind]]).toFixed(1) + '/s' : '', 'num'),
-      el('td', lag === undefined || lag === null ? '' : String(lag), 'num'), el('td', clock(c.since), 'soft'), el('td', c.reason || ''));
-    return tr;
-  }), 'No component has reported yet.', 6);
-  const stuck = [];
-  for (const c of s.components || []) if (['COMPONENT_STATE_DOWN', 'COMPONENT_STATE_DEGRADED'].includes(c.state)) stuck.push(`${c.name}: ${c.reason}`);
-  for (const h of s.held || []) stuck.push(`${h.sink}, order ${h.key}: ${h.reason} (${h.waiting || 0} waiting)`);
-  if (Number(s.deadLetters || 0) > 0) stuck.push(`${s.deadLetters} dead letters: see /v1/deadletters`);
-  $('stuck').hidden = stuck.length === 0;
-  $('stuck-list').replaceChildren(...stuck.map((t) => el('li', t)));
+function drawComponents(all) {
+  const body = $('components'), rank = { bad: 0, warn: 1, '': 2, ok: 3 };
+  const sorted = all.map((c) => ({ c, st: short(c.state, 'COMPONENT_STATE_').toLowerCase() })).sort((a, b) => rank[componentTone(a.st)] - rank[componentTone(b.st)] || a.c.name.localeCompare(b.c.name));
+  fill(body, sorted.map(({ c, st }) => {
+    const [counter, unit] = main[c.kind] || [], r = counter && state.rates.of(c, counter), lag = lagOf(c);
+    return row(body, [
+      [c.name], [pill(st || 'unknown', componentTone(st))], [r === null || r === undefined ? '' : `${r.toFixed(1)} ${unit}/s`, 'num'],
+      [lag === null ? '' : `${lag.toFixed(1)} s`, lag > 10 ? 'num warn' : 'num'], [time(c.since), 'num soft'], [c.reason || ''],
+    ], 'th');
+  }), 'No component has reported yet.');
+}
+
+function drawFlow(all) {
+  const sum = (kind) => {
+    const of = all.filter((c) => c.kind === kind).map((c) => state.rates.of(c, main[kind][0])).filter((r) => r !== null);
+    return of.length ? of.reduce((a, b) => a + b, 0) : null;
+  };
+  const lags = all.map(lagOf).filter((l) => l !== null);
+  const shown = [['samples per second', sum('source')], ['events per second', sum('map')], ['delivered per second', sum('sink')], ['mapping lag, seconds', lags.length ? Math.max(...lags) : null]];
+  $('flow').replaceChildren(...shown.map(([label, v]) => el('div', '', el('dt', '', label), el('dd', label.startsWith('mapping') && v > 10 ? 'warn' : '', v === null ? '–' : v.toFixed(1)))));
+}
+
+function stuckItem(cls, kind, text, since) {
+  return { cls, node: el('li', '', el('span', '', pill(kind, cls)), el('span', '', ...text), el('span', 'soft', since ? time(since) : '')) };
+}
+
+function drawStuck(s) {
+  const items = [];
+  for (const c of s.components || []) {
+    if (c.state === 'COMPONENT_STATE_DOWN') items.push(stuckItem('bad', 'down', [el('b', '', c.name), ` ${c.reason || ''}`], c.since));
+    if (c.state === 'COMPONENT_STATE_DEGRADED') items.push(stuckItem('warn', 'degraded', [el('b', '', c.name), ` ${c.reason || ''}`], c.since));
+  }
+  for (const h of s.held || []) items.push(stuckItem('bad', 'held', [el('b', '', `${h.sink}, ${h.key}`), ` ${h.reason}. ${h.waiting || 0} waiting behind it.`], h.since));
+  if (Number(s.deadLetters || 0) > 0) {
+    const link = el('a', '', 'all of them');
+    link.href = '/v1/deadletters';
+    const newest = state.dead[0];
+    items.push(stuckItem('warn', 'dead letters', [el('b', '', `${s.deadLetters}`), newest ? ` newest: ${newest.stage}, ${newest.reason} ` : ' ', link], newest?.at));
+  }
+  items.sort((a, b) => (a.cls === b.cls ? 0 : a.cls === 'bad' ? -1 : 1));
+  $('stuck').hidden = items.length === 0;
+  $('stuck').classList.toggle('warn-only', !items.some((i) => i.cls === 'bad'));
+  $('stuck-list').replaceChildren(...items.map((i) => i.node));
+  const urgent = items.filter((i) => i.cls === 'bad').length;
+  say(urgent ? 'bad' : items.length || !s.ready ? 'warn' : 'ok',
+    urgent ? `${urgent} ${urgent === 1 ? 'thing needs' : 'things need'} a person` : !s.ready ? 'Starting: what is shown is not complete' : items.length ? 'Running, with something to look at' : 'All is running', urgent || items.length);
+}
+
+// say sets the verdict; its text changes only when it says something else, so that a screen reader stays quiet.
+function say(cls, text, count) {
+  if ($('verdict').textContent !== text) $('verdict').textContent = text;
+  $('verdict').className = 'verdict ' + cls;
+  document.title = count ? `(${count}) Plantloom` : 'Plantloom';
+}
+
+function drawStatus() {
+  const s = state.status, all = s.components || [];
+  $('plant').textContent = s.namespace || '';
+  $('version').textContent = `Plantloom ${s.version || ''}`;
+  state.rates.take(all);
+  drawFlow(all);
+  drawComponents(all);
+  drawStuck(s);
+}
+
+function drawLive() {
+  const ok = state.tagsLive && state.eventsLive;
+  $('live').className = 'live ' + (ok ? 'ok' : 'warn');
+  $('live-text').textContent = ok ? 'live' : 'reconnecting';
 }
 
 async function refresh() {
   try {
-    const [s, o] = await Promise.all([get('/v1/status'), get('/v1/orders?pageSize=30')]);
-    orders = o.orders || []; drawStatus(s); drawOrders();
-  } catch (e) { $('summary').textContent = `the API does not answer: ${e.message}`; $('summary').className = 'bad'; }
+    const [s, o] = await Promise.all([get('/v1/status'), get(`/v1/orders?page_size=${Math.min(500, state.shown + 35)}`)]);
+    if (Number(s.deadLetters || 0) > 0 && Number(s.deadLetters) !== Number(state.status?.deadLetters || 0)) state.dead = (await get('/v1/deadletters?page_size=1')).deadLetters || [];
+    state.status = s;
+    state.orders = o.orders || [];
+    state.moreOrders = Boolean(o.nextPageToken);
+    state.failedSince = 0;
+    drawStatus();
+    drawOrders();
+    drawLines();
+  } catch (e) {
+    state.failedSince ||= Date.now();
+    say('bad', 'No connection to Plantloom', '!');
+    $('offline').textContent = `The API has not answered since ${clock(new Date(state.failedSince).toISOString())} (${e.message}). What you see is old. Is plantloom running?`;
+  }
+  $('offline').hidden = !state.failedSince;
+  document.body.classList.toggle('old', Boolean(state.failedSince));
 }
 
-function live() {
-  const events = new EventSource('/v1/events?from_start=true');
-  let due = null;
-  const soon = () => { if (!due) due = setTimeout(() => { due = null; refresh(); }, 250); };
-  events.onopen = () => { $('live').textContent = 'live'; $('live').className = 'pill ok'; };
-  events.onerror = () => { $('live').textContent = 'reconnecting'; $('live').className = 'pill warn'; };
-  events.addEventListener('ProductionOrderEvent', soon);
-  events.addEventListener('QualityEvent', (m) => {
-    quality.unshift(JSON.parse(m.data).quality); quality.sort((a, b) => (b.header?.occurredAt || '').localeCompare(a.header?.occurredAt || '')); quality.length = Math.min(quality.length, 12); drawQuality();
-  });
-  const tags = new EventSource('/v1/tags:watch');
-  let drawing = false;
-  tags.addEventListener('tag', (m) => {
-    const t = JSON.parse(m.data);
-    if (!lines.has(t.assetPath)) lines.set(t.assetPath, new Map());
-    lines.get(t.assetPath).set(t.tagId, t);
-    if (!drawing) { drawing = true; setTimeout(() => { drawing = false; drawLines(); }, 200); }
-  });
+// follow opens an event stream and opens it again when the browser has given up: it does after an answer other than 200.
+function follow(path, listeners, live) {
+  let source = null, again = 0;
+  const open = () => {
+    source = new EventSource(path);
+    source.onopen = () => live(true);
+    source.onerror = () => {
+      live(false);
+      if (source.readyState === EventSource.CLOSED) again = setTimeout(open, 3000);
+    };
+    for (const [name, f] of Object.entries(listeners)) source.addEventListener(name, (m) => f(JSON.parse(m.data)));
+  };
+  open();
+  return () => { clearTimeout(again); source.close(); };
 }
 
-drawLines(); drawOrders(); drawQuality(); refresh(); setInterval(refresh, 2000); live();
+let due = 0, drawing = 0, timer = 0, closers = [];
+const soon = () => { due ||= setTimeout(() => { due = 0; refresh(); }, 250); };
+
+function start() {
+  if (timer) return;
+  refresh();
+  timer = setInterval(refresh, 2000);
+  closers = [
+    // look_back bounds what is sent again when the page is opened; after that the browser resumes by Last-Event-ID.
+    follow('/v1/events?look_back=50', {
+      ProductionOrderEvent: soon,
+      QualityEvent: (e) => {
+        state.quality.set(e.eventId, e.quality);
+        if (state.quality.size > 10 * keptQuality) state.quality = new Map([...state.quality].slice(-5 * keptQuality));
+        drawQuality();
+      },
+    }, (ok) => { state.eventsLive = ok; drawLive(); }),
+    follow('/v1/tags:watch', {
+      tag: (t) => {
+        const asset = t.assetPath || 'unassigned';
+        if (!state.lines.has(asset)) state.lines.set(asset, new Map());
+        state.lines.get(asset).set(t.tagId, t);
+        drawing ||= setTimeout(() => { drawing = 0; drawLines(); }, 200);
+      },
+    }, (ok) => { state.tagsLive = ok; drawLive(); }),
+  ];
+}
+
+function stop() {
+  clearInterval(timer);
+  timer = 0;
+  closers.forEach((close) => close());
+  closers = [];
+}
+
+// A browser holds six connections to a server for all its tabs: one that nobody looks at gives its own back.
+document.addEventListener('visibilitychange', () => (document.hidden ? stop() : start()));
+$('more-orders').addEventListener('click', () => { state.shown = Math.min(465, state.shown + 50); refresh(); });
+drawLines();
+drawOrders();
+drawQuality();
+start();

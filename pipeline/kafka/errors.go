@@ -155,7 +155,7 @@ func explain(err error) error {
 		return fmt.Errorf("user or password is refused: %w", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("no answer in time; a firewall may drop packets, or the broker is overloaded: %w", err)
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("the peer closed the connection; it may want TLS or a password, or it is not Kafka: %w", err)
 	case errors.Is(err, protocol.ErrNoTopic):
 		return fmt.Errorf("the topic does not exist: %w", err)
