@@ -34,10 +34,12 @@ func (s *server) StreamEvents(r *gatewayv1.StreamEventsRequest, stream grpc.Serv
 
 // eventStream is one client's way through the event topics. It belongs to one goroutine.
 type eventStream struct {
-	s     *server
-	f     filter
-	at    cursor
-	leave func()
+	s        *server
+	f        filter
+	at       cursor
+	fetchers []*kafka.Fetcher // one for each partition that the filter reads
+	batches  chan fetched     // unbuffered: what the client does not take stays in Kafka
+	leave    func()
 }
 
 // openEvents checks the request and finds where the stream begins. lookBack: with no cursor, begin so many records
@@ -56,7 +58,11 @@ func (s *server) openEvents(ctx context.Context, r *gatewayv1.StreamEventsReques
 		leave()
 		return nil, err
 	}
-	return &eventStream{s: s, f: f, at: at, leave: leave}, nil
+	e := &eventStream{s: s, f: f, at: at, batches: make(chan fetched), leave: leave}
+	for _, p := range e.parts() {
+		e.fetchers = append(e.fetchers, s.o.Client.NewFetcher(s.o.Client.Topic(p.topic.topic), p.n, at.Next[p.key], kafka.FetchOptions{MaxBytes: streamBytes}))
+	}
+	return e, nil
 }
 
 func (e *eventStream) close() { e.leave() }
@@ -75,12 +81,29 @@ func (s *server) enter() (leave func(), err error) {
 // its client is.
 const streamBytes = 128 << 10
 
+// streamPart is one partition of a stream; key names it in cursors.
+type streamPart struct {
+	topic streamTopic
+	n     int32
+	key   string
+}
+
+// parts are the partitions that the stream reads, in the order of its fetchers.
+func (e *eventStream) parts() []streamPart {
+	var all []streamPart
+	for _, t := range e.f.topics() {
+		for p := range e.s.o.Partitions {
+			all = append(all, streamPart{t, int32(p), t.key(p)})
+		}
+	}
+	return all
+}
+
 // fetched is what one partition gave.
 type fetched struct {
-	topic streamTopic
-	key   string
-	recs  []kafka.Record
-	err   error
+	streamPart
+	recs []kafka.Record
+	err  error
 }
 
 // run sends events until ctx ends. Every partition is read in order; partitions mix as they come. idle, when not nil,
@@ -90,15 +113,8 @@ func (e *eventStream) run(ctx context.Context, send func(*gatewayv1.StreamEvents
 	var readers sync.WaitGroup
 	defer readers.Wait()
 	defer cancel()
-	batches := make(chan fetched)
-	var fetchers []*kafka.Fetcher
-	for _, t := range e.f.topics() {
-		for p := range e.s.o.Partitions {
-			key := t.key(p)
-			fetcher := e.s.o.Client.NewFetcher(e.s.o.Client.Topic(t.topic), int32(p), e.at.Next[key], kafka.FetchOptions{MaxBytes: streamBytes})
-			fetchers = append(fetchers, fetcher)
-			readers.Go(func() { read(ctx, fetcher, fetched{topic: t, key: key}, batches) })
-		}
+	for i, p := range e.parts() {
+		readers.Go(func() { read(ctx, e.fetchers[i], fetched{streamPart: p}, e.batches) })
 	}
 	tick := time.NewTicker(e.s.o.limits.tick)
 	defer tick.Stop()
@@ -107,12 +123,12 @@ func (e *eventStream) run(ctx context.Context, send func(*gatewayv1.StreamEvents
 		select {
 		case <-ctx.Done():
 			return nil
-		case b := <-batches:
+		case b := <-e.batches:
 			if err := e.take(ctx, b, send); err != nil {
 				return err
 			}
 		case <-tick.C:
-			why := trouble(fetchers)
+			why := trouble(e.fetchers)
 			if away += e.s.o.limits.tick; why == nil {
 				away = 0
 			}

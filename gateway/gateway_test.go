@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	gatewayv1 "github.com/plantloom/plantloom/gen/plantloom/gateway/v1"
-	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
 	"github.com/plantloom/plantloom/pipeline"
 	"github.com/plantloom/plantloom/pipeline/kafka"
 )
@@ -155,23 +154,49 @@ func TestThePageMayRunNothingInlineAndLoadNothingFromElsewhere(t *testing.T) {
 
 func TestAPanicInACallIsAnErrorAndNoCrash(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, limits{}, func(w *world) {
-		w.put(kafka.Record{Topic: w.client.Topic("order.v1"), Partition: 0, Key: []byte("a"), Value: []byte{0xff}})
-	}).ready()
+	w := newWorld(t, limits{}, nil).ready()
 	w.mu.Lock()
-	w.local.Components = []*inboxv1.ComponentStatus{nil} // GetStatus clones what it is given; a nil message panics in proto
+	w.boom = true
 	w.mu.Unlock()
-	log := slog.New(slog.DiscardHandler)
-	_, err := recoverUnary(log)(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/x"}, func(context.Context, any) (any, error) { panic("boom") })
-	if status.Code(err) != codes.Internal || strings.Contains(err.Error(), "boom") {
-		t.Errorf("unary: %v", err)
+	for _, path := range []string{"/v1/status", "/readyz"} { // through gRPC, and in a handler of HTTP itself
+		if code, body := w.get(path); code != http.StatusInternalServerError || !strings.Contains(body, `"PANIC"`) || strings.Contains(body, "boom") {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
 	}
-	err = recoverStream(log)(nil, nil, &grpc.StreamServerInfo{FullMethod: "/x"}, func(any, grpc.ServerStream) error { panic("boom") })
+	if _, err := gatewayv1.NewStatusServiceClient(w.grpc).GetStatus(t.Context(), &gatewayv1.GetStatusRequest{}); status.Code(err) != codes.Internal {
+		t.Errorf("gRPC: %v", err)
+	}
+	if code, body := w.get("/metrics"); code != http.StatusOK || !strings.Contains(body, "go_goroutines") {
+		t.Errorf("metrics: %d %s", code, body)
+	}
+	err := recoverStream(slog.New(slog.DiscardHandler))(nil, nil, &grpc.StreamServerInfo{FullMethod: "/x"}, func(any, grpc.ServerStream) error { panic("boom") })
 	if status.Code(err) != codes.Internal {
 		t.Errorf("stream: %v", err)
 	}
-	if err := guarded(func() error { panic("boom") }); err == nil || !strings.Contains(err.Error(), "boom") {
-		t.Errorf("view: %v", err)
+	w.mu.Lock()
+	w.boom = false
+	w.mu.Unlock()
+	w.ready()
+}
+
+func TestAFeedThatPanicsOnARecordGoesOnWithoutIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, limits{}, func(w *world) { w.put(w.production("p", 1, "STARTED", nil)) })
+	v := newViews(Options{Client: w.client, Partitions: partitions, Log: slog.New(slog.DiscardHandler), limits: limits{}.orDefault()})
+	ctx, cancel := context.WithCancel(t.Context())
+	applied := 0
+	p := part{f: feed{topic: "event.production.v1", apply: func(kafka.Record, bool) error {
+		if applied++; applied == 2 {
+			cancel()
+		}
+		panic("boom")
+	}}, end: 2}
+	p.n = w.client.PartitionFor(w.client.Topic(p.f.topic), []byte("1000001"))
+	p.fetcher = w.client.NewFetcher(w.client.Topic(p.f.topic), p.n, 0, kafka.FetchOptions{})
+	w.put(w.production("q", 2, "STARTED", nil))
+	v.follow(ctx, &p)
+	if v.progress.skipped[p.f.topic] != 2 {
+		t.Errorf("skipped %v", v.progress.skipped)
 	}
 }
 

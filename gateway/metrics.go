@@ -28,10 +28,16 @@ func (plantCollector) Describe(chan<- *prometheus.Desc) {}
 // Reports come from other processes, of other versions perhaps: what is no metric's name is made one, and what would
 // stand there twice is left out, so that one odd report cannot spoil the page.
 func (c plantCollector) Collect(out chan<- prometheus.Metric) {
+	// The registry calls this on a goroutine of its own, where a panic would end the process.
+	if err := guarded(func() error { return c.collect(out) }); err != nil {
+		c.s.o.Log.Error("the status cannot be read for the metrics", "err", err)
+	}
+}
+
+func (c plantCollector) collect(out chan<- prometheus.Metric) error {
 	st, err := c.s.GetStatus(context.Background(), &gatewayv1.GetStatusRequest{})
 	if err != nil {
-		c.s.o.Log.Error("the status cannot be read for the metrics", "err", err)
-		return
+		return err
 	}
 	labels := []string{"component", "instance"}
 	sent := map[[3]string]bool{}
@@ -59,6 +65,7 @@ func (c plantCollector) Collect(out chan<- prometheus.Metric) {
 		help := map[string]string{"plantloom_held_effects": "Effects that wait for a person.", "plantloom_dead_letters": "Dead letters in view."}[name]
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, nil), prometheus.GaugeValue, v)
 	}
+	return nil
 }
 
 // metricName keeps letters and digits.

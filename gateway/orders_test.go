@@ -67,7 +67,9 @@ func TestAnOrderIsItsDocumentAndItsEventsEachCountedOnce(t *testing.T) {
 		t.Fatalf("order (-want +got):\n%s", diff)
 	}
 	w.put(w.production("c", 40, "COMPLETED", func(e *eventv1.ProductionOrderEvent) { e.FinalConfirmation = true }), w.production("p5", 39, "PROGRESS", counted("1", "0")))
-	eventually(t, "completed", func() bool { return w.order("1000001").GetReported().GetGood().GetValue() == "12345678901234567891.300000001" })
+	eventually(t, "completed", func() bool {
+		return w.order("1000001").GetReported().GetGood().GetValue() == "12345678901234567891.300000001"
+	})
 	got := w.order("1000001")
 	if got.GetState() != eventv1.OrderState_ORDER_STATE_COMPLETED || !got.GetFinalConfirmation() || got.GetLastEventType() != "COMPLETED" || !got.GetEndedAt().AsTime().Equal(at(40)) {
 		t.Errorf("after completion: %v", got)

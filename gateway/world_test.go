@@ -44,6 +44,7 @@ type world struct {
 
 	mu     sync.Mutex
 	local  *inboxv1.StatusReport
+	boom   bool // the report panics
 	status pipeline.Status
 }
 
@@ -128,6 +129,9 @@ func (w *world) run(l limits) {
 func (w *world) report() *inboxv1.StatusReport {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.boom {
+		panic("boom")
+	}
 	return proto.CloneOf(w.local)
 }
 

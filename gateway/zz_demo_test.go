@@ -61,34 +61,60 @@ func TestZZDemo(t *testing.T) {
 			s := 600 + n/3
 			for i, l := range []string{"L1", "L2", "L3", "L9"} {
 				id := fmt.Sprint(1000001 + i)
-				mk := func(tag string, v pipeline.Value) pipeline.Sample { x := sample(l+"/"+tag, s, v); x.Seen = time.Now(); return x }
+				mk := func(tag string, v pipeline.Value) pipeline.Sample {
+					x := sample(l+"/"+tag, s, v)
+					x.Seen = time.Now()
+					return x
+				}
 				st := []int64{6, 11, 6, 9}[i]
 				ss := []pipeline.Sample{mk("State", pipeline.Int(st)), mk("Order.No", pipeline.Text(id)), mk("Cnt.Good", pipeline.Uint(uint64(65400+n)%65536)), mk("Cnt.Scrap", pipeline.Uint(uint64(12+n/10))), mk("Speed", pipeline.Double(118.37+float64(n%7)))}
-				if i == 3 { ss = []pipeline.Sample{mk("state", pipeline.Int(st)), mk("order_no", pipeline.Text("9000001")), mk("good", pipeline.Int(31))} }
-				if i == 2 { ss[4].Quality = pipeline.BadSensorFailure; ss[4].Value = pipeline.Null() }
-				if i == 0 { ss[4].Quality = pipeline.Uncertain }
+				if i == 3 {
+					ss = []pipeline.Sample{mk("state", pipeline.Int(st)), mk("order_no", pipeline.Text("9000001")), mk("good", pipeline.Int(31))}
+				}
+				if i == 2 {
+					ss[4].Quality = pipeline.BadSensorFailure
+					ss[4].Value = pipeline.Null()
+				}
+				if i == 0 {
+					ss[4].Quality = pipeline.Uncertain
+				}
 				w.put(w.samples("demo/riverside/bottling/"+l, ss...))
 				if i < 3 && n%3 == 0 {
-					w.put(w.production(fmt.Sprintf("%s-%d", id, n), s, "PROGRESS", func(e *eventv1.ProductionOrderEvent) { counted(fmt.Sprint(40*(3-i)), "1")(e); e.OrderId = id; e.Header.Scope.WorkCenter = l }))
+					w.put(w.production(fmt.Sprintf("%s-%d", id, n), s, "PROGRESS", func(e *eventv1.ProductionOrderEvent) {
+						counted(fmt.Sprint(40*(3-i)), "1")(e)
+						e.OrderId = id
+						e.Header.Scope.WorkCenter = l
+					}))
 					q := &eventv1.QualityEvent{Header: &eventv1.EventHeader{EventId: fmt.Sprintf("q%s-%d", id, n), OccurredAt: timestamppb.New(at(s)), Scope: &eventv1.EquipmentScope{WorkCenter: l}}, Type: 2, OrderId: id, SerialNumbers: []string{fmt.Sprintf("%s-%06d", l, n)}, Verdict: eventv1.Verdict(1 + (n/3+i)%3),
 						Results: []*eventv1.CharacteristicResult{{CharacteristicId: "cap_torque", UnitCode: "N.m", Value: &eventv1.Value{Kind: &eventv1.Value_DecimalValue{DecimalValue: "1.934"}}}}}
-					if q.Verdict == 3 { q.Results[0].Value = nil }
+					if q.Verdict == 3 {
+						q.Results[0].Value = nil
+					}
 					w.put(w.event(pipeline.Event{ID: q.Header.EventId, Type: "QualityEvent", Key: q.SerialNumbers[0], At: at(s)}, q))
 				}
 			}
 			w.mu.Lock()
 			w.local.ReportedAt = timestamppb.Now()
 			for _, c := range w.local.Components {
-				if c.Kind == "source" { c.Counters["samples"] += 7 }
-				if c.Kind == "map" { c.Counters["events"]++; c.Counters["input_time_seconds"] = float64(time.Now().UnixMilli())/1000 - 0.8 }
-				if c.Kind == "sink" { c.Counters["delivered"]++ }
+				if c.Kind == "source" {
+					c.Counters["samples"] += 7
+				}
+				if c.Kind == "map" {
+					c.Counters["events"]++
+					c.Counters["input_time_seconds"] = float64(time.Now().UnixMilli())/1000 - 0.8
+				}
+				if c.Kind == "sink" {
+					c.Counters["delivered"]++
+				}
 			}
 			w.mu.Unlock()
 		}
 	}()
 	cmd := exec.Command("node", "/tmp/gw/shot.js", w.http, shot)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil { t.Error(err) }
+	if err := cmd.Run(); err != nil {
+		t.Error(err)
+	}
 	close(stop)
 	<-fed
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,5 +60,31 @@ func TestFaultsAreTheSameInJSON(t *testing.T) {
 	}
 	if diff := cmp.Diff(planted(t), got); diff != "" {
 		t.Errorf("faults (-planted +reported):\n%s", diff)
+	}
+}
+
+func TestEveryFaultIsDrawnWithACaretUnderItsColumn(t *testing.T) {
+	t.Parallel()
+	var faults conf.Faults
+	LintPath("testdata/faults", nil, &faults)
+	var text bytes.Buffer
+	if err := faults.Text(&text); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(text.String(), "\n")
+	for _, f := range faults.All() {
+		head := fmt.Sprintf("%s [%s]", f.Error(), f.Code)
+		at := slices.Index(lines, head)
+		if at < 0 || at+2 >= len(lines) {
+			t.Errorf("not shown: %s", head)
+			continue
+		}
+		source, caret, _ := strings.Cut(lines[at+2], "|")
+		if !strings.HasPrefix(lines[at+1], fmt.Sprintf("  %d | ", f.Pos.Line)) || strings.TrimSpace(source) != "" {
+			t.Errorf("%s\n%s\n%s", head, lines[at+1], lines[at+2])
+		}
+		if column := strings.IndexByte(caret, '^'); column != f.Pos.Column {
+			t.Errorf("%s: the caret stands under column %d", head, column)
+		}
 	}
 }

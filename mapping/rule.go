@@ -15,8 +15,9 @@ const (
 	defaultExpires = 30 * time.Second
 	defaultWithin  = 10 * time.Second
 
-	// maxEvery is the longest interval that is the same in every time zone.
+	// maxEvery is the longest interval that is the same in every time zone; below minEvery a tick costs more than it says.
 	maxEvery = time.Hour
+	minEvery = 100 * time.Millisecond
 )
 
 func (p *parser) rules(n *conf.Node) {
@@ -105,6 +106,9 @@ func (p *parser) trigger(n *conf.Node, shape *ruleShape, r *engine.Rule) {
 	}
 	if shape.Every > maxEvery {
 		p.fault(n.Field("every").ValuePos(), conf.CodeLaterKey, "an interval above 1h needs a time zone: "+laterCalendar, conf.Hint("write 1h or less"))
+	}
+	if shape.Every > 0 && shape.Every < minEvery {
+		p.fault(n.Field("every").ValuePos(), conf.CodeOutOfRange, fmt.Sprintf("an interval of %s is too short", shape.Every), conf.Hint("write %s or more, or on: for each value", minEvery))
 	}
 	for _, item := range listOf(shape.Split) {
 		if s := p.optional(item); s != nil {

@@ -73,17 +73,18 @@ func TestFaultsOfTestsNameTheirPlace(t *testing.T) {
 	t.Parallel()
 	const head = "  - name: one\n    machine: {plc: P, limit: 1}\n"
 	for name, c := range map[string]struct{ text, want string }{
-		"nothing given":        {head + "    expect: []\n", `1:5 this entry lacks the key "given"`},
-		"two kinds":            {head + "    given: []\n    expect: [{at: 0s, event: result, dead: result}]\n", `4:38 the expectation already has "event"`},
-		"no kind":              {head + "    given: []\n    expect: [{at: 0s}]\n", `4:14 the expectation lacks the key "event"`},
-		"an unknown status":    {head + "    given: [{at: 0s, done: {status: BadSensorFailur}}]\n    expect: []\n", `3:37 "BadSensorFailur" is not a status code that tests know; did you mean "BadSensorFailure"?`},
-		"a later step":         {head + "    given: [{at: 0s, entry: {}}]\n    expect: []\n", `3:22 "entry" is a later feature: it comes with operator entries`},
-		"an unknown outcome":   {head + "    given: [{at: 0s, reply: {outcome: OK}}]\n    expect: []\n", `3:39 "OK" is not a value of "outcome"`},
-		"a value of no type":   {head + "    given: [{at: 0s, done: 1}]\n    expect: []\n", `3:28 "done" wants true or false, not "1"; did you mean "true"?`},
-		"the same name twice":  {head + "    given: []\n    expect: []\n" + head + "    given: []\n    expect: []\n", `5:11 a second test is named "one"`},
-		"a path too deep":      {head + "    given: []\n    expect: [{at: 0s, event: result, verdict.x: 1}]\n", `4:38 nothing is below "verdict.x"`},
-		"a column is missing":  {"  - name: one\n    machine: {plc: P}\n    given: []\n    expect: []\n", `2:5 "machine" lacks the column "limit"`},
-		"a negative time unit": {head + "    given: [{at: 5}]\n    expect: []\n", `3:18 "at": duration "5" has no unit`},
+		"nothing given":          {head + "    expect: []\n", `1:5 this entry lacks the key "given"`},
+		"two kinds":              {head + "    given: []\n    expect: [{at: 0s, event: result, dead: result}]\n", `4:38 the expectation already has "event"`},
+		"no kind":                {head + "    given: []\n    expect: [{at: 0s}]\n", `4:14 the expectation lacks the key "event"`},
+		"an unknown status":      {head + "    given: [{at: 0s, done: {status: BadSensorFailur}}]\n    expect: []\n", `3:37 "BadSensorFailur" is not a status code that tests know; did you mean "BadSensorFailure"?`},
+		"a later step":           {head + "    given: [{at: 0s, entry: {}}]\n    expect: []\n", `3:22 "entry" is a later feature: it comes with operator entries`},
+		"an unknown outcome":     {head + "    given: [{at: 0s, reply: {outcome: OK}}]\n    expect: []\n", `3:39 "OK" is not a value of "outcome"`},
+		"a value of no type":     {head + "    given: [{at: 0s, done: 1}]\n    expect: []\n", `3:28 "done" wants true or false, not "1"; did you mean "true"?`},
+		"the same name twice":    {head + "    given: []\n    expect: []\n" + head + "    given: []\n    expect: []\n", `5:11 a second test is named "one"`},
+		"a path too deep":        {head + "    given: []\n    expect: [{at: 0s, event: result, verdict.x: 1}]\n", `4:38 nothing is below "verdict.x"`},
+		"a column is missing":    {"  - name: one\n    machine: {plc: P}\n    given: []\n    expect: []\n", `2:5 "machine" lacks the column "limit"`},
+		"a time before the test": {head + "    given: [{at: -1s}]\n    expect: []\n", `3:18 "-1s" is out of range`},
+		"a time without a unit":  {head + "    given: [{at: 5}]\n    expect: []\n", `3:18 "at": duration "5" has no unit`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

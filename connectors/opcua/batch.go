@@ -236,6 +236,7 @@ func (p *pump) durable(err error) error {
 	g := p.emitting
 	p.emitting = nil
 	if err != nil {
+		p.emitFailed = err
 		return fmt.Errorf("handing samples over: %w", err)
 	}
 	p.s.rec = g.staged
@@ -253,17 +254,24 @@ func (p *pump) durable(err error) error {
 	return nil
 }
 
-// finishEmit lets an Emit under way end when the link is lost: what is durable need not be asked for again.
-func (p *pump) finishEmit(ctx context.Context, cause error) {
-	if p.emitting == nil || cause == nil || ctx.Err() != nil {
+// finish hands over what has arrived when the link or the subscription is lost: some of it might not be had again.
+func (p *pump) finish(ctx context.Context, cause error) {
+	if cause == nil || ctx.Err() != nil {
 		return
 	}
-	timer := time.NewTimer(emitGrace)
-	defer timer.Stop()
-	select {
-	case err := <-p.emitted:
-		_ = p.durable(err) // cause is what the caller reports
-	case <-timer.C:
-	case <-ctx.Done():
+	grace, cancel := context.WithTimeout(ctx, emitGrace)
+	defer cancel()
+	for p.emitting != nil || len(p.batches) > 1 || !p.newest().empty() {
+		if err := p.startEmit(grace); err != nil {
+			return
+		}
+		select {
+		case err := <-p.emitted:
+			if p.durable(err) != nil {
+				return // cause is what the caller reports
+			}
+		case <-grace.Done():
+			return
+		}
 	}
 }

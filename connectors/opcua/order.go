@@ -13,10 +13,10 @@ import (
 // maxRepublish bounds how many missing messages are asked for one by one; no server keeps more.
 const maxRepublish = 1000
 
-// lostMessage reports that a message cannot be had any more: it is not kept, or it cannot be decoded.
+// lostMessage reports that a message cannot be had any more: it is not kept, cannot be decoded or is too large.
 func lostMessage(err error) bool {
 	return errors.Is(err, ua.StatusBadMessageNotAvailable) || errors.Is(err, ua.StatusBadDecodingError) ||
-		errors.Is(err, ua.StatusBadEncodingLimitsExceeded)
+		errors.Is(err, ua.StatusBadEncodingLimitsExceeded) || errors.Is(err, ua.StatusBadResponseTooLarge)
 }
 
 // sequence puts a message into its place: what is missing before it is asked for again, what came before is dropped.

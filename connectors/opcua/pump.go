@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gopcua/opcua/id"
 	"github.com/gopcua/opcua/ua"
 
 	"github.com/plantloom/plantloom/connectors/opcua/wire"
@@ -21,7 +22,7 @@ const (
 	maxHeld        = 4096
 	maxSamples     = 200_000
 	maxOutstanding = 10
-	// emitGrace is how long an Emit under way may still finish when the link is lost.
+	// emitGrace is how long what has arrived may still be handed over when the link is lost.
 	emitGrace = 2 * time.Second
 )
 
@@ -42,6 +43,7 @@ type pump struct {
 	retry       *time.Timer
 	retryDelay  time.Duration
 	lastEmitted time.Time
+	lastAsked   time.Time
 
 	// The order of messages.
 	wraps, want uint32 // the next sequence number
@@ -54,13 +56,14 @@ type pump struct {
 	echo        map[int]*echo
 
 	// Batches, oldest first; the last one grows.
-	batches  []*growing
-	emitting *growing
-	waiting  struct{ samples, messages int } // in batches and emitting
-	spare    []pipeline.Sample
-	emits    chan pipeline.Batch
-	emitted  chan error
-	stamps   []stamp // per tag
+	batches    []*growing
+	emitting   *growing
+	waiting    struct{ samples, messages int } // in batches and emitting
+	spare      []pipeline.Sample
+	emits      chan pipeline.Batch
+	emitFailed error // final for this Run
+	emitted    chan error
+	stamps     []stamp // per tag
 }
 
 // arrived is a message in its order.
@@ -126,7 +129,9 @@ func (p *pump) run(ctx context.Context) error {
 		return err
 	}
 	err := p.loop(ctx, tick.C)
-	p.finishEmit(ctx, err)
+	if p.emitFailed == nil {
+		p.finish(ctx, err)
+	}
 	return err
 }
 
@@ -192,100 +197,6 @@ func (p *pump) resume(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// watchdog is how long the server may be silent.
-func (p *pump) watchdog() time.Duration { return 2*p.s.rec.KeepAlive + time.Second }
-
-func (p *pump) silent() error {
-	if len(p.l.sent) > 0 {
-		return fmt.Errorf("%s said nothing for %v, twice its keep-alive; the connection is taken for dead", p.s.cfg.Endpoint, p.watchdog())
-	}
-	p.silence.Reset(p.watchdog()) // nothing was asked
-	return nil
-}
-
-// ask keeps enough PublishRequests with the server, and none while we cannot take more: then values wait in the
-// server's queues.
-func (p *pump) ask(ctx context.Context) error {
-	unacknowledged, most := len(p.held)+p.waiting.messages, maxUnacknowledged
-	samples := p.heldSamples + p.waiting.samples
-	if p.gap != nil {
-		most = maxHeld
-	}
-	if len(p.l.sent) == 0 {
-		p.silence.Reset(p.watchdog())
-	}
-	for len(p.l.sent) < p.limit && unacknowledged+len(p.l.sent) < most && samples < maxSamples {
-		acks := p.acks
-		if acks == nil {
-			acks = []*ua.SubscriptionAcknowledgement{}
-		}
-		id, err := p.l.ch.Go(ctx, &ua.PublishRequest{SubscriptionAcknowledgements: acks}, p.l.auth, 0, p.l.replies)
-		if err != nil {
-			return fmt.Errorf("asking for notifications: %w", err)
-		}
-		p.l.sent[id], p.acks = acks, nil
-	}
-	return nil
-}
-
-// reply takes one answer to a PublishRequest.
-func (p *pump) reply(ctx context.Context, r wire.Reply) error {
-	acks := p.l.sent[r.ID]
-	delete(p.l.sent, r.ID)
-	p.silence.Reset(p.watchdog())
-	v, err := r.Decode()
-	pub, ok := v.(*wire.Publish)
-	switch {
-	case err == nil && !ok:
-		return fmt.Errorf("asking for notifications: %T came: %w", v, ua.StatusBadUnknownResponse)
-	case err == nil:
-		return p.published(ctx, pub)
-	case errors.Is(err, ua.StatusBadTooManyPublishRequests):
-		p.limit = max(1, p.limit/2)
-		p.acks = append(acks, p.acks...)
-		return nil
-	case errors.Is(err, ua.StatusBadTimeout), lostMessage(err):
-		// Some servers let idle requests time out. A message that cannot be decoded shows as a gap.
-		p.s.host.Count("publish_failed", 1)
-		p.acks = append(acks, p.acks...)
-		return nil
-	}
-	return fmt.Errorf("asking for notifications: %w", err)
-}
-
-func (p *pump) published(ctx context.Context, pub *wire.Publish) error {
-	if pub.Subscription != p.s.rec.Subscription {
-		return p.foreign(ctx, pub.Subscription)
-	}
-	if !pub.Header.At.IsZero() {
-		p.skew = pub.Header.At.Sub(p.s.host.Now())
-		p.s.host.Gauge("clock_skew_seconds", p.skew.Seconds())
-	}
-	if pub.Message.Published.IsZero() { // some servers leave it out
-		pub.Message.Published = pub.Header.At
-	}
-	if pub.Message.Published.After(p.heard) {
-		p.heard = pub.Message.Published
-	}
-	if err := p.sequence(ctx, pub); err != nil {
-		return err
-	}
-	if pub.Message.Changed {
-		return fmt.Errorf("%w: %s", errStatusChange, statusText(pub.Message.Status))
-	}
-	return nil
-}
-
-// foreign deletes a subscription that is not ours any more, since its messages would take our requests for ever.
-func (p *pump) foreign(ctx context.Context, id uint32) error {
-	_, err := call[*ua.DeleteSubscriptionsResponse](ctx, p.l, &ua.DeleteSubscriptionsRequest{SubscriptionIDs: []uint32{id}})
-	if err != nil && p.l.ch.Err() != nil {
-		return fmt.Errorf("deleting an abandoned subscription: %w", err)
-	}
-	p.s.host.Log.Info("abandoned subscription deleted", "connector", p.s.host.ID, "subscription", id, "err", err)
-	return nil
 }
 
 // retryRefused tries the tags again that the server refused.

@@ -123,14 +123,16 @@ type sink struct {
 	mu      sync.Mutex
 	batches []pipeline.Batch
 	cursor  []byte
+	before  []byte // the cursor before that
 	gate    chan struct{}
 	fail    error
-	seen    map[string]bool // session and position
+	seen    map[string]bool   // session and position
+	from    map[string]string // identity of a sample, to the session that brought it
 	order   []pipeline.Sample
 	repeats int
 }
 
-func newSink() *sink { return &sink{seen: map[string]bool{}} }
+func newSink() *sink { return &sink{seen: map[string]bool{}, from: map[string]string{}} }
 
 func (s *sink) Emit(ctx context.Context, b pipeline.Batch) error {
 	s.mu.Lock()
@@ -152,7 +154,7 @@ func (s *sink) Emit(ctx context.Context, b pipeline.Batch) error {
 	b.Samples = slices.Clone(b.Samples)
 	s.batches = append(s.batches, b)
 	if b.Cursor != nil {
-		s.cursor = slices.Clone(b.Cursor)
+		s.before, s.cursor = s.cursor, slices.Clone(b.Cursor)
 	}
 	for _, smp := range b.Samples {
 		if key := fmt.Sprint(b.Session, "#", smp.Position); smp.Position != 0 { // R7
@@ -162,9 +164,25 @@ func (s *sink) Emit(ctx context.Context, b pipeline.Batch) error {
 			}
 			s.seen[key] = true
 		}
+		// R7: across sessions, and without a position, a sample that is equal to one before is a repeat.
+		identity := fmt.Sprint(smp.Tag, smp.At.UnixNano(), smp.Quality, smp.Value)
+		if session, ok := s.from[identity]; ok && (smp.Position == 0 || session != b.Session) {
+			s.repeats++
+			continue
+		}
+		s.from[identity] = b.Session
 		s.order = append(s.order, smp)
 	}
 	return nil
+}
+
+// forget takes the newest cursor away, as when a crash comes between the samples and their cursor.
+func (s *sink) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.before != nil {
+		s.cursor = s.before
+	}
 }
 
 func (s *sink) block() {

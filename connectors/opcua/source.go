@@ -214,9 +214,13 @@ func (s *Source) report(l *link) {
 	}}
 	if n := len(s.rec.Bad); n > 0 {
 		first := s.rec.Bad[0]
+		why := s.refused[first].why
+		if why == "" {
+			why = "refused before the last start"
+		}
 		st.State = pipeline.Degraded
 		st.Reason = fmt.Sprintf("%d of %d tags do not work, for example %s at %s: %s; correct the address or the server, it is tried again by itself",
-			n, len(s.host.Tags), s.host.Tags[first].ID, s.host.Tags[first].Address, s.refused[first].why)
+			n, len(s.host.Tags), s.host.Tags[first].ID, s.host.Tags[first].Address, why)
 	}
 	s.host.Gauge("tags_bad", float64(len(s.rec.Bad)))
 	s.host.Report(st)

@@ -97,7 +97,7 @@ func (b *brokerProc) stop() error {
 // topicBytes sums the sizes of the broker's files by topic without namespace.
 func (b *brokerProc) topicBytes() (map[string]int64, error) {
 	sizes := map[string]int64{}
-	root := filepath.Join(b.dir, "partitions")
+	root := filepath.Join(b.dir, "data", "partitions")
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

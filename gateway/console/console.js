@@ -15,12 +15,14 @@ const pill = (text, cls) => el('span', 'pill ' + cls, text);
 
 const state = {
   lines: new Map(), // asset path -> Map(tag id -> tag value)
+  since: new Map(), // asset path -> {name, at}: the line's state and since when
   orders: [], moreOrders: false, shown: 15,
   quality: new Map(), // event id -> event; the newest twelve
   status: null, dead: [], rates: rates(),
   failedSince: 0, tagsLive: false, eventsLive: false,
 };
 const keptQuality = 12;
+const longWait = 60000; // ms: a line that is held or suspended for shorter is a micro-stop, nobody need look
 
 async function get(path) {
   const r = await fetch(path, { headers: { accept: 'application/json' }, signal: AbortSignal.timeout(8000) });
@@ -39,7 +41,11 @@ function row(body, cells, first = 'td') {
   }));
 }
 
+// held reports whether someone is marking text in there, to copy it: it must not be drawn anew meanwhile.
+const held = (e) => { const s = getSelection(); return s.type === 'Range' && e.contains(s.anchorNode); };
+
 function fill(body, rows, empty) {
+  if (held(body)) return;
   if (rows.length === 0) {
     const td = el('td', 'empty', empty);
     td.colSpan = body.parentElement.tHead.rows[0].cells.length;
@@ -68,10 +74,22 @@ function time(t) {
   return e;
 }
 
+// find returns the tag whose name ends so; tags of a line are told by the usual names of PackML machines.
+const find = (tags, ...ends) => [...tags.values()].find((t) => ends.some((e) => t.tagId.toLowerCase().endsWith(e)));
+
+function stateOf(tags) {
+  const st = find(tags, '.state', '/state');
+  return { st, name: !st ? '' : st.quality === 'QUALITY_BAD' ? st.statusName : packml(plain(st.value)) };
+}
+
+// enter notes since when a line is in its state: the source time of the first value that said so.
+function enter(asset, tags) {
+  const { st, name } = stateOf(tags);
+  if (st && state.since.get(asset)?.name !== name) state.since.set(asset, { name, at: st.sourceTime });
+}
+
 function drawLine(asset, tags) {
-  const find = (...ends) => [...tags.values()].find((t) => ends.some((e) => t.tagId.toLowerCase().endsWith(e)));
-  const st = find('.state', '/state'), order = find('order.no', 'order_no'), orderID = order && plain(order.value);
-  const name = !st ? '' : st.quality === 'QUALITY_BAD' ? st.statusName : packml(plain(st.value));
+  const { st, name } = stateOf(tags), order = find(tags, 'order.no', 'order_no'), orderID = order && plain(order.value);
   const bad = [...tags.values()].filter((t) => t.quality === 'QUALITY_BAD');
   const card = el('article', 'card ' + (st ? tone(name) : ''));
   card.append(el('h3', '', asset.split('/').pop(), name ? pill(name, tone(name)) : null), el('p', 'where', asset.split('/').slice(0, -1).join(' / ')));
@@ -82,7 +100,7 @@ function drawLine(asset, tags) {
     card.append(bar(done, Number(o.planned), `Order ${orderID}`), el('p', 'order', el('span', 'soft', `${decimal(o.reported?.good?.value)} good of ${decimal(o.planned)}`), el('b', '', `${Math.floor((100 * done) / Number(o.planned))} %`)));
   }
   const dl = el('dl');
-  const known = [['Good counter', find('cnt.good', '/good')], ['Scrap counter', find('cnt.scrap', '/scrap')], ['Speed', find('speed')]].filter(([, t]) => t);
+  const known = [['Good counter', find(tags, 'cnt.good', '/good')], ['Scrap counter', find(tags, 'cnt.scrap', '/scrap')], ['Speed', find(tags, 'speed')]].filter(([, t]) => t);
   const others = known.length || st ? [] : [...tags.values()].slice(0, 6).map((t) => [t.tagId.split('/').pop(), t]);
   for (const [label, t] of [...known, ...others]) dl.append(el('dt', '', label), el('dd', t.quality === 'QUALITY_BAD' ? 'bad' : t.quality === 'QUALITY_UNCERTAIN' ? 'warn' : '', tagText(t)));
   const newest = [...tags.values()].map((t) => t.receiveTime || t.sourceTime || '').sort().pop();
@@ -93,6 +111,7 @@ function drawLine(asset, tags) {
 }
 
 function drawLines() {
+  if (held($('lines'))) return;
   const cards = [...state.lines.keys()].sort((a, b) => a.localeCompare(b, undefined, { numeric: true })).map((a) => drawLine(a, state.lines.get(a)));
   $('lines').replaceChildren(...(cards.length ? cards : [el('p', 'empty', 'No tag value has arrived yet. Is a source running? See the components below.')]));
 }
@@ -105,7 +124,7 @@ function drawOrders() {
     const line = (o.assetPath || '').split('/').pop() || o.order?.operations?.[0]?.workCenter || '';
     const tr = row(body, [
       [o.orderId], [line], [pill(st.toLowerCase(), orderTone(st))],
-      [planned > 0 ? el('span', '', bar(good, planned, `Order ${o.orderId}`), el('span', 'soft', `${share} of ${decimal(o.planned)}`)) : ''],
+      [planned > 0 ? el('span', '', bar(good, planned, `Order ${o.orderId}`), el('span', 'soft', `${share} of ${decimal(o.planned)}`)) : '', 'wide'],
       [decimal(o.reported?.good?.value) || '', 'num good'], [decimal(o.reported?.scrap?.value) || '', 'num'],
       [(o.lastEventType || '').toLowerCase().replaceAll('_', ' ') + (o.finalConfirmation ? ', final' : '')], [time(o.changedAt), 'num soft'],
     ], 'th');
@@ -143,7 +162,7 @@ function drawComponents(all) {
     const [counter, unit] = main[c.kind] || [], r = counter && state.rates.of(c, counter), lag = lagOf(c);
     return row(body, [
       [c.name], [pill(st || 'unknown', componentTone(st))], [r === null || r === undefined ? '' : `${r.toFixed(1)} ${unit}/s`, 'num'],
-      [lag === null ? '' : `${lag.toFixed(1)} s`, lag > 10 ? 'num warn' : 'num'], [time(c.since), 'num soft'], [c.reason || ''],
+      [lag === null ? '' : `${lag.toFixed(1)} s`, lag > 10 ? 'num warn' : 'num'], [time(c.since), 'num soft'], [c.reason || '', 'wide'],
     ], 'th');
   }), 'No component has reported yet.');
 }
@@ -154,7 +173,7 @@ function drawFlow(all) {
     return of.length ? of.reduce((a, b) => a + b, 0) : null;
   };
   const lags = all.map(lagOf).filter((l) => l !== null);
-  const shown = [['samples per second', sum('source')], ['events per second', sum('map')], ['delivered per second', sum('sink')], ['mapping lag, seconds', lags.length ? Math.max(...lags) : null]];
+  const shown = [['samples per second', sum('source')], ['events per second', sum('map')], ['delivered per second', sum('sink')], ['mapping lag (s)', lags.length ? Math.max(...lags) : null]];
   $('flow').replaceChildren(...shown.map(([label, v]) => el('div', '', el('dt', '', label), el('dd', label.startsWith('mapping') && v > 10 ? 'warn' : '', v === null ? '–' : v.toFixed(1)))));
 }
 
@@ -168,17 +187,20 @@ function drawStuck(s) {
     if (c.state === 'COMPONENT_STATE_DOWN') items.push(stuckItem('bad', 'down', [el('b', '', c.name), ` ${c.reason || ''}`], c.since));
     if (c.state === 'COMPONENT_STATE_DEGRADED') items.push(stuckItem('warn', 'degraded', [el('b', '', c.name), ` ${c.reason || ''}`], c.since));
   }
+  for (const [asset, { name, at }] of state.since) {
+    const cls = tone(name), waits = cls === 'warn' && Date.now() - Date.parse(at) > longWait;
+    if (cls === 'bad' || waits) items.push(stuckItem(cls, name.toLowerCase(), [el('b', '', asset.split('/').pop()), cls === 'bad' ? ' The line has stopped, or its state cannot be read.' : ' The line waits.'], at));
+  }
   for (const h of s.held || []) items.push(stuckItem('bad', 'held', [el('b', '', `${h.sink}, ${h.key}`), ` ${h.reason}. ${h.waiting || 0} waiting behind it.`], h.since));
   if (Number(s.deadLetters || 0) > 0) {
-    const link = el('a', '', 'all of them');
-    link.href = '/v1/deadletters';
     const newest = state.dead[0];
-    items.push(stuckItem('warn', 'dead letters', [el('b', '', `${s.deadLetters}`), newest ? ` newest: ${newest.stage}, ${newest.reason} ` : ' ', link], newest?.at));
+    items.push(stuckItem('warn', 'dead letters', [el('b', '', `${s.deadLetters}`), newest ? ` newest: ${newest.stage}, ${newest.reason}` : ''], newest?.at));
   }
   items.sort((a, b) => (a.cls === b.cls ? 0 : a.cls === 'bad' ? -1 : 1));
   $('stuck').hidden = items.length === 0;
   $('stuck').classList.toggle('warn-only', !items.some((i) => i.cls === 'bad'));
-  $('stuck-list').replaceChildren(...items.map((i) => i.node));
+  $('dead-link').hidden = !(Number(s.deadLetters || 0) > 0);
+  if (!held($('stuck-list'))) $('stuck-list').replaceChildren(...items.map((i) => i.node));
   const urgent = items.filter((i) => i.cls === 'bad').length;
   say(urgent ? 'bad' : items.length || !s.ready ? 'warn' : 'ok',
     urgent ? `${urgent} ${urgent === 1 ? 'thing needs' : 'things need'} a person` : !s.ready ? 'Starting: what is shown is not complete' : items.length ? 'Running, with something to look at' : 'All is running', urgent || items.length);
@@ -265,6 +287,7 @@ function start() {
         const asset = t.assetPath || 'unassigned';
         if (!state.lines.has(asset)) state.lines.set(asset, new Map());
         state.lines.get(asset).set(t.tagId, t);
+        enter(asset, state.lines.get(asset));
         drawing ||= setTimeout(() => { drawing = 0; drawLines(); }, 200);
       },
     }, (ok) => { state.tagsLive = ok; drawLive(); }),

@@ -39,6 +39,10 @@ func (b *builder) node(n ast.Node, depth int) *Node {
 	case *ast.SequenceNode:
 		out := &Node{file: b.file, kind: List, at: b.pos(n.Start)}
 		for _, v := range n.Values {
+			if joined := b.joined(v); joined != nil {
+				out.items = append(out.items, joined)
+				continue
+			}
 			out.items = append(out.items, b.node(v, depth+1))
 		}
 		return out
@@ -69,6 +73,26 @@ func (b *builder) node(n ast.Node, depth int) *Node {
 		b.faults.Add(at, CodeSyntax, "this YAML construct is not used here", Hint("write plain keys, values and lists"))
 		return &Node{file: b.file, at: at, broken: true}
 	}
+}
+
+// joined returns the scalar of a list's entry such as kafka1:9092, which the library takes for a map inside {...}.
+// YAML makes a map of it only where white space follows the colon.
+func (b *builder) joined(n ast.Node) *Node {
+	m, ok := n.(*ast.MappingNode)
+	var v *ast.MappingValueNode
+	if ok && len(m.Values) == 1 && m.Start.Type != token.MappingStartType {
+		v = m.Values[0]
+	} else if v, ok = n.(*ast.MappingValueNode); !ok {
+		return nil
+	}
+	key, colon, value := v.Key.GetToken(), v.Start, v.Value.GetToken()
+	if key == nil || colon == nil || value == nil || colon.Position.Line != value.Position.Line || colon.Position.Column+1 != value.Position.Column {
+		return nil
+	}
+	if _, scalar := v.Value.(ast.ScalarNode); !scalar || key.Type == token.DoubleQuoteType || key.Type == token.SingleQuoteType {
+		return nil
+	}
+	return b.scalar(b.pos(key), key.Value+":"+value.Value, plain)
 }
 
 func (b *builder) scalar(at Pos, text string, s style) *Node {

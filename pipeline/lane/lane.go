@@ -117,6 +117,9 @@ func Run(ctx context.Context, s pipeline.Sink, o Options) error {
 			})
 		}
 	}
+	if len(o.Events) == 0 {
+		<-ctx.Done()
+	}
 	err := g.Wait()
 	if ctx.Err() != nil && !errors.Is(err, kafka.ErrFenced) {
 		return nil

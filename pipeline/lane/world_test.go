@@ -178,8 +178,6 @@ func (w *world) committed() bool {
 }
 
 // await polls a condition.
-//
-// A run that ended by itself shows in the log of LANE_TEST_LOG.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	end := time.After(30 * time.Second)

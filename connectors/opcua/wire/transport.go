@@ -164,7 +164,7 @@ func (c *Channel) assemble(id uint32, flag byte, data []byte) error {
 		}
 		p.data, p.chunks = append(p.data, data...), p.chunks+1
 		if len(p.data) > c.cfg.MaxMessageSize || p.chunks > maxPartialChunks {
-			return fmt.Errorf("an answer of more than %d bytes: %w", c.cfg.MaxMessageSize, ua.StatusBadResponseTooLarge)
+			c.tooLarge(id)
 		}
 		return nil
 	case 'F':
@@ -173,7 +173,8 @@ func (c *Channel) assemble(id uint32, flag byte, data []byte) error {
 		}
 		delete(c.partial, id)
 		if len(data) > c.cfg.MaxMessageSize {
-			return fmt.Errorf("an answer of more than %d bytes: %w", c.cfg.MaxMessageSize, ua.StatusBadResponseTooLarge)
+			c.tooLarge(id)
+			return nil
 		}
 		c.answer(Reply{ID: id, raw: data})
 		return nil
@@ -188,6 +189,12 @@ func (c *Channel) assemble(id uint32, flag byte, data []byte) error {
 		return nil
 	}
 	return fmt.Errorf("chunk flag %q: %w", flag, ua.StatusBadTCPMessageTypeInvalid)
+}
+
+// tooLarge gives up on one answer; its further chunks are then dropped, and the channel goes on.
+func (c *Channel) tooLarge(id uint32) {
+	delete(c.partial, id)
+	c.answer(Reply{ID: id, Err: fmt.Errorf("an answer of more than %d bytes: %w", c.cfg.MaxMessageSize, ua.StatusBadResponseTooLarge)})
 }
 
 func (c *Channel) answer(r Reply) {

@@ -198,27 +198,27 @@ func TestChunksMustFollowEachOther(t *testing.T) {
 	}
 }
 
-func TestAnAnswerOfTooManyChunksOrBytesEndsTheChannel(t *testing.T) {
+func TestAnAnswerOfTooManyChunksOrBytesFailsAlone(t *testing.T) {
 	t.Parallel()
-	c := &Channel{cfg: Config{MaxMessageSize: 1000}, pending: map[uint32]chan<- Reply{1: make(chan Reply, 1)}, partial: map[uint32]*partial{}}
-	var err error
-	for range 20 {
-		if err = c.assemble(1, 'C', make([]byte, 100)); err != nil {
-			break
+	for name, part := range map[string][]byte{"bytes": make([]byte, 100), "chunks": nil} {
+		out := make(chan Reply, 1)
+		c := &Channel{cfg: Config{MaxMessageSize: 1000}, pending: map[uint32]chan<- Reply{1: out}, partial: map[uint32]*partial{}}
+		for range maxPartialChunks + 2 {
+			if err := c.assemble(1, 'C', part); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
 		}
-	}
-	if !errors.Is(err, ua.StatusBadResponseTooLarge) {
-		t.Errorf("bytes: %v", err)
-	}
-	c.partial = map[uint32]*partial{}
-	for range maxPartialChunks + 1 {
-		err = c.assemble(1, 'C', nil)
-	}
-	if !errors.Is(err, ua.StatusBadResponseTooLarge) {
-		t.Errorf("chunks: %v", err)
-	}
-	if err := c.assemble(2, 'C', make([]byte, 100)); err != nil || len(c.partial) != 1 {
-		t.Errorf("a chunk that nobody waits for is kept: %v, %d", err, len(c.partial))
+		select {
+		case r := <-out:
+			if !errors.Is(r.Err, ua.StatusBadResponseTooLarge) {
+				t.Errorf("%s: %v", name, r.Err)
+			}
+		default:
+			t.Errorf("%s: no answer", name)
+		}
+		if len(c.partial) != 0 {
+			t.Errorf("%s: chunks that nobody waits for are kept", name)
+		}
 	}
 }
 
