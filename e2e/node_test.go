@@ -39,7 +39,12 @@ func TestNodeOPCUAGivesTheSameEvents(t *testing.T) {
 
 	w.write("node.password", "right\n") // read anew at every try
 	w.awaitRunning("source/node", 60*time.Second)
-	s.Await(120*time.Second, "the third order of L1 is acknowledged", func(servers.Truth) bool { return countTruth(s, "order_acked") == 3 })
+	until(t, 120*time.Second, "the third order of L1 is acknowledged", func() string {
+		if n := countTruth(s, "order_acked"); n < 3 {
+			return fmt.Sprintf("%d are; the server's truth: %+v", n, s.Truth())
+		}
+		return ""
+	})
 	w.awaitFinals(9, 0, 60*time.Second)
 	w.agree(60 * time.Second)
 	sameEvents(t, w, s)

@@ -34,13 +34,13 @@ type Outlet interface {
 	Emit(ctx context.Context, b Batch) error
 }
 
-// Sink delivers events to a business system.
+// Sink delivers events to a business system. Its methods are called from several goroutines.
 type Sink interface {
 	// Write delivers events in order and returns one receipt for each event that it delivered; err is about
 	// events[len(receipts)]. The three answers of rule R1:
 	// a *Reject: no retry can mend it; a *NotExecuted: provably without effect, try again;
 	// anything else, the end of ctx included: in doubt, the caller settles and looks up before it decides.
-	// Lanes call Write with one event, unless the sink is a Batcher.
+	// Lanes call Write with one event.
 	Write(ctx context.Context, events []Event) ([]Receipt, error)
 }
 
@@ -49,6 +49,11 @@ type Lookuper interface {
 	// Lookup reports the receipt of e's effect. found is false when the system certainly has no such effect.
 	// A *Conflict says that the effect exists with another content.
 	Lookup(ctx context.Context, e Event) (r Receipt, found bool, err error)
+}
+
+// Taker is a Sink that can say beforehand which events it does not take: they get their receipt without an intent.
+type Taker interface {
+	Takes(e Event) bool
 }
 
 // Settler is a Sink that knows how long its peer may go on working on a request that we have given up.

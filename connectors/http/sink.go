@@ -84,6 +84,12 @@ func (s *sink) prepare(e pipeline.Event) (*posting, pipeline.Receipt, error) {
 	return p, pipeline.Receipt{}, nil
 }
 
+// Takes implements pipeline.Taker; what cannot be read is taken, so that Write can reject it.
+func (s *sink) Takes(e pipeline.Event) bool {
+	route, _, err := s.route(e)
+	return err != nil || route != nil
+}
+
 func skipped(why string) pipeline.Receipt {
 	return pipeline.Receipt{Skipped: true, Note: "skipped: " + why}
 }

@@ -50,14 +50,14 @@ func (st *stamp) repeats(smp *pipeline.Sample) bool {
 
 // hand turns a message into samples of the growing batch.
 func (p *pump) hand(a *arrived) {
-	session := p.s.host.Now()
+	seen := p.s.host.Now()
 	for i, c := range a.m.Changes {
 		if int64(c.Handle) >= int64(len(p.stamps)) {
 			p.s.host.Count("unknown_handles", 1)
 			continue
 		}
 		tag := int(c.Handle)
-		smp := p.sample(tag, c.DataValue, a.m.Published, session)
+		smp := p.sample(tag, c.DataValue, a.m.Published, seen)
 		if smp.Quality.Overflow() {
 			smp.Flags |= pipeline.FlagOverflow
 			p.s.host.Count("overflows", 1)
@@ -162,10 +162,8 @@ func (p *pump) emitter(ctx context.Context) {
 // startEmit hands the oldest batch over when none is under way and it holds anything, or when a beat is due.
 func (p *pump) startEmit(ctx context.Context) error {
 	now := p.s.host.Now()
-	g := p.newest()
-	if len(p.batches) > 1 {
-		g = p.batches[0]
-	}
+	p.newest() // there is always one
+	g := p.batches[0]
 	due := now.Sub(p.lastEmitted) >= beat
 	if p.emitting != nil || len(p.batches) == 1 && g.empty() && !due {
 		return nil
@@ -198,8 +196,8 @@ func (p *pump) stage(g *growing) (pipeline.Batch, error) {
 		for i := range g.samples {
 			smp := &g.samples[i]
 			tag := p.s.index[smp.Tag]
-			if smp.Flags&pipeline.FlagClamped == 0 && !lostMark(smp) && smp.At.After(rec.Last[tag]) && !p.unknown(smp) {
-				rec.Last[tag] = smp.At
+			if smp.Flags&pipeline.FlagClamped == 0 && !lostMark(smp) && !announcement(smp) {
+				rec.Last[tag] = smp.At // the newest one, even when the device's clock was set back
 			}
 		}
 	}
@@ -226,8 +224,8 @@ func (p *pump) stage(g *growing) (pipeline.Batch, error) {
 	return b, nil
 }
 
-// unknown reports a sample that announces a refused tag: it is no reading, and history does not begin at it.
-func (p *pump) unknown(smp *pipeline.Sample) bool {
+// announcement reports a sample that says that a tag is refused: it is no reading, and history does not begin at it.
+func announcement(smp *pipeline.Sample) bool {
 	return smp.Position == 0 && smp.Flags&pipeline.FlagHistorical == 0
 }
 

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"time"
 
 	"github.com/gopcua/opcua/id"
 	"github.com/gopcua/opcua/ua"
 
-	"github.com/plantloom/plantloom/connectors/opcua/wire"
 	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
 	"github.com/plantloom/plantloom/pipeline"
 )

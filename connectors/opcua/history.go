@@ -10,7 +10,6 @@ import (
 
 	"github.com/gopcua/opcua/ua"
 
-	"github.com/plantloom/plantloom/connectors/opcua/wire"
 	"github.com/plantloom/plantloom/pipeline"
 )
 

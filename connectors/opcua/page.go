@@ -1,9 +1,7 @@
 package opcua
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,7 +30,8 @@ func (q *query) wants(at time.Time) bool {
 func (f *filler) nodes(ctx context.Context, due []query) ([]pipeline.Sample, error) {
 	open := make([]*query, len(due))
 	for i := range due {
-		open[i] = &due[i]
+		q := due[i] // read anew when a part is halved
+		open[i] = &q
 	}
 	var out []pipeline.Sample
 	for len(open) > 0 {
@@ -45,6 +44,7 @@ func (f *filler) nodes(ctx context.Context, due []query) ([]pipeline.Sample, err
 		for i, q := range open {
 			more, err := f.take(q, &results[i], &out)
 			if err != nil {
+				f.release(ctx, open)
 				return nil, err
 			}
 			if more {

@@ -10,7 +10,6 @@ import (
 	"github.com/gopcua/opcua/ua"
 
 	"github.com/plantloom/plantloom/connectors/opcua/wire"
-	"github.com/plantloom/plantloom/pipeline"
 )
 
 // watchdog is how long the server may be silent.
@@ -104,6 +103,7 @@ func (p *pump) published(ctx context.Context, pub *wire.Publish) error {
 	if pub.Message.Published.After(p.heard) {
 		p.heard = pub.Message.Published
 	}
+	p.acknowledgeOld(pub.Available)
 	if err := p.sequence(ctx, pub); err != nil {
 		return err
 	}
@@ -111,6 +111,19 @@ func (p *pump) published(ctx context.Context, pub *wire.Publish) error {
 		return fmt.Errorf("%w: %s", errStatusChange, statusText(pub.Message.Status))
 	}
 	return nil
+}
+
+// acknowledgeOld lets the server forget what was durable before this connection, whose acknowledgements were lost.
+func (p *pump) acknowledgeOld(available []uint32) {
+	if p.cleaned || p.s.rec.Sequence == 0 {
+		return
+	}
+	p.cleaned = true
+	for _, n := range available {
+		if ahead(p.s.rec.Sequence, n) <= 0 {
+			p.acks = append(p.acks, &ua.SubscriptionAcknowledgement{SubscriptionID: p.s.rec.Subscription, SequenceNumber: n})
+		}
+	}
 }
 
 // foreign deletes a subscription that is not ours any more, since its messages would take our requests for ever.

@@ -2,11 +2,9 @@ package opcua
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/gopcua/opcua/id"
 	"github.com/gopcua/opcua/ua"
 
 	"github.com/plantloom/plantloom/connectors/opcua/wire"
@@ -36,6 +34,7 @@ type pump struct {
 	// Requests and replies.
 	limit       int                               // of outstanding requests
 	acks        []*ua.SubscriptionAcknowledgement // durable, to be sent
+	cleaned     bool                              // what was durable before is acknowledged
 	heard       time.Time                         // newest publish time of the server
 	skew        time.Duration
 	delivered   bool
@@ -81,7 +80,7 @@ func newPump(s *Source, l *link, out pipeline.Outlet, fresh bool) *pump {
 		limit: min(maxOutstanding, 2+int(l.roundTrip/s.rec.Publishing)),
 		emits: make(chan pipeline.Batch), emitted: make(chan error, 1),
 		stamps: make([]stamp, len(s.host.Tags)), echo: map[int]*echo{},
-		retryDelay: s.cfg.BadTagRetry,
+		retryDelay: s.cfg.BadTagRetry, cleaned: fresh,
 	}
 	p.wraps, p.want = next(s.rec.Wraps, s.rec.Sequence)
 	p.any = s.rec.Sequence == 0

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/gopcua/opcua/ua"
@@ -119,7 +117,8 @@ func (s *Source) create(ctx context.Context, ch *wire.Channel, e *ua.EndpointDes
 
 // verify checks that the session is with the owner of the endpoint's certificate.
 func verify(resp *ua.CreateSessionResponse, e *ua.EndpointDescription, own pki.Identity, nonce []byte) error {
-	if !bytes.Equal(resp.ServerCertificate, e.ServerCertificate) {
+	// One of them may be a chain, which begins with the server's own.
+	if len(resp.ServerCertificate) == 0 || !bytes.HasPrefix(resp.ServerCertificate, e.ServerCertificate) && !bytes.HasPrefix(e.ServerCertificate, resp.ServerCertificate) {
 		return fmt.Errorf("the session's certificate is not the endpoint's: %w", ua.StatusBadCertificateInvalid)
 	}
 	algo, err := wire.Asymmetric(e.SecurityPolicyURI, own.Key, e.ServerCertificate)

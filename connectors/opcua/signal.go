@@ -2,16 +2,12 @@ package opcua
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/gopcua/opcua/ua"
 
 	"github.com/plantloom/plantloom/connectors/opcua/wire"
-	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
-	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
 	"github.com/plantloom/plantloom/pipeline"
 )
 

@@ -1,14 +1,10 @@
 package opcua
 
 import (
-	"bytes"
-	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/gopcua/opcua/ua"
 

@@ -84,11 +84,20 @@ func (f *fleet) add(s pipeline.Sample) {
 	f.waiting = append(f.waiting, s)
 }
 
-// batch is what a source emits: the samples with a cursor of the size that the OPC UA source has for so many tags.
+// batch is what a source emits: samples with the source's promise about its time, and the cursor behind them.
 func batch(samples []pipeline.Sample, cursor []byte) pipeline.Batch {
 	return pipeline.Batch{
 		Session: "urn:bench/1/1", Samples: samples, Watermark: samples[len(samples)-1].At, State: pipeline.StateLive, Cursor: cursor,
 	}
+}
+
+// cursorOf makes a cursor that compresses as little as the OPC UA source's, which is base64 for the most part.
+func cursorOf(n int) []byte {
+	rng, c := rand.New(rand.NewPCG(2, 2)), make([]byte, n)
+	for i := range c {
+		c[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[rng.IntN(64)]
+	}
+	return c
 }
 
 // line is one bottling line.

@@ -31,6 +31,7 @@ type results struct {
 	Truth    truth
 	Events   int // of the corpus
 	CorpusOf int // its samples
+	PerStep  int // samples that its steps cover: as end to end with the first arm
 	Took     time.Duration
 }
 
@@ -96,11 +97,6 @@ func (r *results) endToEnd(ctx context.Context, now func() time.Time, progress i
 
 func (r *results) stages(ctx context.Context, now func() time.Time, progress io.Writer) (err error) {
 	o := r.Options
-	c, err := newCorpus(o.workload, o.Corpus)
-	if err != nil {
-		return err
-	}
-	r.Events, r.CorpusOf = c.events, c.samples
 	b, err := startBroker(ctx, o.Dir, false)
 	if err != nil {
 		return err
@@ -111,6 +107,12 @@ func (r *results) stages(ctx context.Context, now func() time.Time, progress io.
 		return err
 	}
 	defer client.Close()
+	r.PerStep = max(1, int(over(r.Arms[0].Runs, run.perStep).Median))
+	c, err := newCorpus(o.workload, o.Corpus, r.PerStep, client)
+	if err != nil {
+		return err
+	}
+	r.Events, r.CorpusOf = c.events, c.samples
 	remote, err := c.remote(ctx, client)
 	if err != nil {
 		return err

@@ -169,7 +169,7 @@ var _ pipeline.Source = (*spine)(nil)
 
 // Run implements pipeline.Source.
 func (s *spine) Run(ctx context.Context, _ []byte, out pipeline.Outlet) error {
-	f, cursor := newFleet(s.job.Machines), make([]byte, s.job.CursorBytes)
+	f, cursor := newFleet(s.job.Machines), cursorOf(s.job.CursorBytes)
 	var samples []pipeline.Sample
 	for left := s.job.Samples; left > 0; left -= len(samples) {
 		samples = f.next(samples[:0], min(left, s.job.Batch))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,6 +26,21 @@ type stage struct {
 	Remote bool // a broker works too
 	once   func() error
 }
+
+// The names of the stages.
+const (
+	stageSource    = "making the samples (the bench's own source)"
+	stageEncode    = "inbox.Encode"
+	stageMarshal   = "proto.Marshal of inbox records"
+	stageUnmarshal = "proto.Unmarshal of inbox records"
+	stageDecode    = "inbox.Decode"
+	stageApply     = "engine.Apply, inbox.Decode included"
+	stageDelta     = "engine.Apply and a Delta per step"
+	stageEvent     = "EventRecord"
+	stageProduce   = "Producer.Produce, one call per batch"
+	stageFetch     = "Fetcher.Fetch"
+	stageCommit    = "Txn.Step: events, then the marker"
+)
 
 // figure is one measurement of a stage, per unit.
 type figure struct {
@@ -84,8 +100,9 @@ type corpus struct {
 	parts   []assetPart
 	samples int
 	records []record
-	values  [][]byte // the records, marshalled
-	cursor  []byte
+	values  [][]byte  // the records, marshalled
+	mapped  [][]int   // the records of each inbox partition
+	perStep int       // samples that one step of the map role covers
 	steps   []stepOut // what the engine gives, cut as steps are
 	events  int
 }
@@ -98,20 +115,19 @@ type assetPart struct {
 
 // stepOut is what one step of the map role commits.
 type stepOut struct {
-	events []engine.Emitted
-	delta  []byte
+	partition int32
+	events    []engine.Emitted
+	delta     []byte
 }
 
-// stepSamples is how many samples one step covers in the stages that commit; the report says what it was end to end.
-const stepSamples = 10_000
-
 // newCorpus makes a corpus of so many samples of a workload and what the lines report until their orders have ended.
-func newCorpus(w workload, samples int) (*corpus, error) {
+// perStep is how many samples a step of the map role covers. client places records; it need not be connected.
+func newCorpus(w workload, samples, perStep int, client *kafka.Client) (*corpus, error) {
 	set, _, err := loadSet(w.Plant, w.Machines)
 	if err != nil {
 		return nil, err
 	}
-	c := &corpus{w: w, set: set, samples: samples}
+	c := &corpus{w: w, set: set, perStep: perStep, mapped: make([][]int, w.Partitions)}
 	f := newFleet(w.Machines)
 	for left := samples; left > 0; left -= w.Batch {
 		c.batches = append(c.batches, batch(f.next(nil, min(left, w.Batch)), nil))
@@ -125,35 +141,46 @@ func newCorpus(w workload, samples int) (*corpus, error) {
 		}
 		c.records = append(c.records, inboxRecords(*b)...)
 	}
-	for _, r := range c.records {
+	for i, r := range c.records {
 		v, err := proto.Marshal(r.rec)
 		if err != nil {
 			return nil, fmt.Errorf("encoding a record: %w", err)
 		}
 		c.values = append(c.values, v)
+		p := client.PartitionFor(client.Topic("inbox.v1"), []byte(r.asset))
+		c.mapped[p] = append(c.mapped[p], i)
 	}
-	return c, c.runEngine(func(s stepOut) {
+	c.events, err = c.runEngine(true, func(s stepOut) {
+		s.events = slices.Clone(s.events)
 		c.steps = append(c.steps, s)
-		c.events += len(s.events)
 	})
+	return c, err
 }
 
-// runEngine runs the engine over the corpus and hands over each step.
-func (c *corpus) runEngine(take func(stepOut)) error {
-	e, err := together(c.set)
-	if err != nil {
-		return err
-	}
-	var out engine.Effects
-	n := 0
-	for i, r := range c.records {
-		e.Apply(c.cause(i), &out)
-		if n += len(r.rec.GetTags().GetSamples()); n >= stepSamples || i == len(c.records)-1 {
-			take(stepOut{out.Events, e.Delta()})
-			out, n = engine.Effects{}, 0
+// runEngine runs an engine over the records of each partition, as the map role does, and counts the events. With deltas
+// it cuts steps and hands them over; take owns their delta, and their events until it returns.
+func (c *corpus) runEngine(deltas bool, take func(stepOut)) (events int, err error) {
+	for p, records := range c.mapped {
+		e, err := together(c.set)
+		if err != nil {
+			return 0, err
+		}
+		var out engine.Effects
+		n := 0
+		for k, i := range records {
+			e.Apply(c.cause(i), &out)
+			n += len(c.records[i].rec.GetTags().GetSamples())
+			if n < c.perStep && k < len(records)-1 {
+				continue
+			}
+			if deltas {
+				take(stepOut{int32(p), out.Events, e.Delta()})
+			}
+			events, n = events+len(out.Events), 0
+			out.Reset()
 		}
 	}
-	return nil
+	return events, nil
 }
 
 func (c *corpus) cause(i int) engine.Cause {
@@ -165,20 +192,20 @@ func (c *corpus) pure(client *kafka.Client) []stage {
 	meta := func(string) inbox.Meta { return inbox.Meta{Asset: "demo/riverside/bottling/L001", Unit: "C62"} }
 	var sampleBuf []pipeline.Sample
 	return []stage{
-		{Name: "making the samples (the bench's own source)", Unit: "sample", PerOp: c.samples, once: func() error {
+		{Name: stageSource, Unit: "sample", PerOp: c.samples, once: func() error {
 			f := newFleet(c.w.Machines)
 			for left := c.samples; left > 0; left -= len(sampleBuf) {
 				sampleBuf = f.next(sampleBuf[:0], min(left, c.w.Batch))
 			}
 			return nil
 		}},
-		{Name: "inbox.Encode", Unit: "sample", PerOp: c.samples, once: func() error {
+		{Name: stageEncode, Unit: "sample", PerOp: c.samples, once: func() error {
 			for i := range c.parts {
 				inbox.Encode(sourceID, *c.parts[i].batch, c.parts[i].samples, meta)
 			}
 			return nil
 		}},
-		{Name: "proto.Marshal of inbox records", Unit: "sample", PerOp: c.samples, once: func() error {
+		{Name: stageMarshal, Unit: "sample", PerOp: c.samples, once: func() error {
 			for i := range c.records {
 				if _, err := proto.Marshal(c.records[i].rec); err != nil {
 					return fmt.Errorf("encoding a record: %w", err)
@@ -186,7 +213,7 @@ func (c *corpus) pure(client *kafka.Client) []stage {
 			}
 			return nil
 		}},
-		{Name: "proto.Unmarshal of inbox records", Unit: "sample", PerOp: c.samples, once: func() error {
+		{Name: stageUnmarshal, Unit: "sample", PerOp: c.samples, once: func() error {
 			for _, v := range c.values {
 				var r inboxv1.InboxRecord
 				if err := proto.Unmarshal(v, &r); err != nil {
@@ -195,15 +222,15 @@ func (c *corpus) pure(client *kafka.Client) []stage {
 			}
 			return nil
 		}},
-		{Name: "inbox.Decode", Unit: "sample", PerOp: c.samples, once: func() error {
+		{Name: stageDecode, Unit: "sample", PerOp: c.samples, once: func() error {
 			for i := range c.records {
 				sampleBuf = inbox.Decode(c.records[i].rec.GetTags(), sampleBuf[:0])
 			}
 			return nil
 		}},
-		c.engineStage("engine.Apply, inbox.Decode included", false),
-		c.engineStage("engine.Apply and a Delta per step", true),
-		{Name: "EventRecord", Unit: "event", PerOp: c.events, once: func() error {
+		c.engineStage(stageApply, false),
+		c.engineStage(stageDelta, true),
+		{Name: stageEvent, Unit: "event", PerOp: c.events, once: func() error {
 			for _, s := range c.steps {
 				eventRecords(client, s.events)
 			}
@@ -212,28 +239,14 @@ func (c *corpus) pure(client *kafka.Client) []stage {
 	}
 }
 
-// engineStage applies the corpus to a new engine.
+// engineStage applies the corpus to new engines, and takes their delta at each step if told so.
 func (c *corpus) engineStage(name string, deltas bool) stage {
 	return stage{Name: name, Unit: "sample", PerOp: c.samples, once: func() error {
-		e, err := together(c.set)
-		if err != nil {
-			return err
+		events, err := c.runEngine(deltas, func(stepOut) {})
+		if err == nil && events != c.events {
+			err = fmt.Errorf("the engine gave %d events and not %d", events, c.events)
 		}
-		var out engine.Effects
-		n, events := 0, 0
-		for i := range c.records {
-			out.Reset()
-			e.Apply(c.cause(i), &out)
-			events += len(out.Events)
-			if n += len(c.records[i].rec.GetTags().GetSamples()); deltas && n >= stepSamples {
-				e.Delta()
-				n = 0
-			}
-		}
-		if events != c.events {
-			return fmt.Errorf("the engine gave %d events and not %d", events, c.events)
-		}
-		return nil
+		return err
 	}}
 }
 
@@ -279,9 +292,9 @@ func (c *corpus) remote(ctx context.Context, client *kafka.Client) ([]stage, err
 		return nil, fmt.Errorf("opening a transaction: %w", err)
 	}
 	return []stage{
-		{Name: "Producer.Produce, one call per batch", Unit: "sample", PerOp: c.samples, Remote: true, once: produce("backfill.v1")},
-		{Name: "Fetcher.Fetch", Unit: "sample", PerOp: c.samples, Remote: true, once: func() error { return c.fetch(ctx, client) }},
-		{Name: "Txn.Step: events, then the marker", Unit: "event", PerOp: c.events, Remote: true, once: func() error { return c.commit(ctx, client, txn) }},
+		{Name: stageProduce, Unit: "sample", PerOp: c.samples, Remote: true, once: produce("backfill.v1")},
+		{Name: stageFetch, Unit: "sample", PerOp: c.samples, Remote: true, once: func() error { return c.fetch(ctx, client) }},
+		{Name: stageCommit, Unit: "event", PerOp: c.events, Remote: true, once: func() error { return c.commit(ctx, client, txn) }},
 	}, nil
 }
 
@@ -311,7 +324,7 @@ func (c *corpus) fetch(ctx context.Context, client *kafka.Client) error {
 // commit writes the events and the state deltas of all steps.
 func (c *corpus) commit(ctx context.Context, client *kafka.Client, txn *kafka.Txn) error {
 	for i, s := range c.steps {
-		marker := []kafka.Record{{Topic: client.Topic("state.v1"), Partition: 0, Key: []byte{byte(i >> 8), byte(i)}, Value: s.delta}}
+		marker := []kafka.Record{{Topic: client.Topic("state.v1"), Partition: s.partition, Key: []byte{byte(i >> 8), byte(i)}, Value: s.delta}}
 		if err := txn.Step(ctx, eventRecords(client, s.events), marker); err != nil {
 			return fmt.Errorf("committing: %w", err)
 		}

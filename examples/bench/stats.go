@@ -30,9 +30,9 @@ func over[R any](runs []R, pick func(R) float64) spread {
 	return spreadOf(values)
 }
 
-// String is the median with minimum and maximum; one value stands alone.
+// String is the median with minimum and maximum; it stands alone where these read the same.
 func (s spread) String() string {
-	if s.Min == s.Max || math.IsNaN(s.Median) {
+	if number(s.Min) == number(s.Max) {
 		return number(s.Median)
 	}
 	return fmt.Sprintf("%s (%s to %s)", number(s.Median), number(s.Min), number(s.Max))

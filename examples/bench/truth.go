@@ -149,11 +149,11 @@ func readFrom(ctx context.Context, c *kafka.Client, suffix string, part int32, f
 }
 
 // check compares what a run left with what it had to.
-func (n counts) check(want truth, mapped bool) error {
+func (n counts) check(want truth) error {
 	if n.Samples != want.Samples {
 		return fmt.Errorf("%d samples are in the inbox, %d were emitted", n.Samples, want.Samples)
 	}
-	if mapped && (n.Events-n.Repeated != len(want.IDs) || n.Repeated != 0) {
+	if n.Events != len(want.IDs) || n.Repeated != 0 {
 		return fmt.Errorf("%d events are in the topic, %d of them repeated; the samples give %d", n.Events, n.Repeated, len(want.IDs))
 	}
 	return nil

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"math"
-	"slices"
 	"sort"
 
 	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
@@ -43,19 +42,6 @@ type tagUse struct {
 	index int
 }
 
-type source struct {
-	watermark int64
-	state     inboxv1.SourceState
-}
-
-// lane is what positions count in.
-type lane struct {
-	source, session string
-	fill            bool
-}
-
-type marker struct{ position, used uint64 }
-
 func newAsset(e *Engine, path string) *asset {
 	a := &asset{
 		e: e, path: path, tags: map[string][]tagUse{}, sources: map[string]*source{}, w: noTime,
@@ -67,61 +53,6 @@ func newAsset(e *Engine, path string) *asset {
 }
 
 func (a *asset) mark() { a.e.store.mark(a.cell) }
-
-// bounds says whether a source's time bounds the asset's.
-func (a *asset) bounds(id string) bool {
-	set := a.sourceSet()
-	if len(set) == 0 {
-		return a.sources[id] != nil
-	}
-	_, found := slices.BinarySearch(set, id)
-	return found
-}
-
-func (a *asset) sourceSet() []string {
-	if a.set != nil {
-		return a.set
-	}
-	return a.configured
-}
-
-// promise notes a source's watermark; it never goes back.
-func (a *asset) promise(id string, state inboxv1.SourceState, watermark int64) {
-	s := a.sources[id]
-	if s == nil {
-		s = &source{watermark: noTime}
-		a.sources[id] = s
-	}
-	if watermark != 0 {
-		s.watermark = max(s.watermark, watermark)
-	}
-	s.state = state
-	a.mark()
-}
-
-// watermark is the least of the sources' watermarks less the lateness; sources that say they are idle do not count.
-// R10
-func (a *asset) watermark() int64 {
-	set := a.sourceSet()
-	if len(set) == 0 {
-		set = sorted(a.sources)
-	}
-	w := int64(math.MaxInt64)
-	for _, id := range set {
-		s := a.sources[id]
-		if s != nil && s.state == inboxv1.SourceState_SOURCE_STATE_IDLE {
-			continue
-		}
-		if s == nil || s.watermark == noTime {
-			return a.w
-		}
-		w = min(w, s.watermark)
-	}
-	if w == math.MaxInt64 {
-		return a.w
-	}
-	return max(a.w, w-a.e.config.Lateness.Nanoseconds())
-}
 
 // batch takes a record of samples.
 func (a *asset) batch(in *Cause, tb *inboxv1.TagBatch, out *Effects) {
@@ -174,75 +105,6 @@ func sourceTime(in *Cause, s *pipeline.Sample) (int64, pipeline.Quality) {
 		return seen, s.Quality.Worse(pipeline.Uncertain)
 	}
 	return at, s.Quality
-}
-
-// repeated says whether a sample came before, and remembers it: by its position within a session and lane, and by what
-// it is across sessions. R7
-func (a *asset) repeated(tb *inboxv1.TagBatch, s *pipeline.Sample, at int64) bool {
-	if s.Position != 0 {
-		l := lane{tb.GetSourceId(), tb.GetSession(), s.Flags&pipeline.FlagHistorical != 0}
-		m := a.lanes[l]
-		if m == nil {
-			m = &marker{}
-			a.lanes[l] = m
-			a.forgetSession()
-		}
-		m.used = a.clock
-		if s.Position <= m.position {
-			return true
-		}
-		m.position = s.Position
-	}
-	return a.seen.add(s, at)
-}
-
-// forgetSession drops the mark that is unused for longest.
-func (a *asset) forgetSession() {
-	if len(a.lanes) <= maxSessions {
-		return
-	}
-	var oldest lane
-	first := true
-	for l, m := range a.lanes {
-		if o := a.lanes[oldest]; m.position != 0 && (first || m.used < o.used || (m.used == o.used && l.less(oldest))) {
-			oldest, first = l, false
-		}
-	}
-	delete(a.lanes, oldest)
-}
-
-func (l lane) less(o lane) bool {
-	if l.source != o.source {
-		return l.source < o.source
-	}
-	if l.session != o.session {
-		return l.session < o.session
-	}
-	return !l.fill && o.fill
-}
-
-// advance moves the asset's time and lets its machines do what is due, in the order of event time.
-func (a *asset) advance(in *Cause, out *Effects) {
-	w := a.watermark()
-	if w == noTime || w == a.w {
-		return
-	}
-	a.w = w
-	a.mark()
-	for {
-		var next *machine
-		at := int64(math.MaxInt64)
-		for _, m := range a.machines {
-			if t, ok := m.next(w - m.p.lag); ok && t < at {
-				next, at = m, t
-			}
-		}
-		if next == nil {
-			break
-		}
-		next.step(in, at, w-next.p.lag, out)
-	}
-	a.seen.expire(w - a.e.config.RepeatHorizon.Nanoseconds())
 }
 
 func (a *asset) encode(e *encoder) {

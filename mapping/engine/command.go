@@ -75,8 +75,8 @@ func (m *machine) group(d *ruleDef) (writes []*inboxv1.Write, to string, why *re
 			add(w.output.name+"/"+row.name, row, values[j])
 		}
 	}
-	if to == "" && d.shake != nil {
-		to = m.def.Outputs[d.shake.Request.Text].Source
+	if to == "" {
+		return nil, "", refuse("NOTHING_TO_WRITE", "no parameter of the table is given")
 	}
 	return writes, to, nil
 }
@@ -243,7 +243,7 @@ func (m *machine) resolved(r *run, d *ruleDef, w *waitingResult, res *inboxv1.Co
 	}
 	m.frame.Status, m.frame.Overflows = w.status, 0
 	m.setTime(w.trigger.at)
-	m.setObjects(d, &w.trigger)
+	m.setObjects(&w.trigger)
 	if o := w.objects[2]; o != nil {
 		m.frame.Objects[objectOperation], m.frame.Objects[objectOperationOrder] = message(o.op), message(o.order)
 	}

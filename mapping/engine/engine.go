@@ -86,6 +86,18 @@ func union(a, b []string) []string {
 // Apply applies one record and appends what it gives to out. It never fails: what a rule cannot make becomes a dead
 // letter, and the rest goes on. Equal logs give equal effects, however they are cut and wherever a restore comes.
 func (e *Engine) Apply(in Cause, out *Effects) {
+	defer func() {
+		if why := recover(); why != nil { // rules have guards of their own; this one keeps the log moving
+			out.Dead = append(out.Dead, pipeline.DeadLetter{
+				Stage: "map", Code: "RECORD_PANIC", Reason: "the record was not applied: " + panicText(why), Key: in.Key,
+				ContentType: "application/x-protobuf", Body: encoded(in.Record), Details: map[string]string{"digest": e.config.Digest},
+			})
+		}
+	}()
+	e.apply(in, out)
+}
+
+func (e *Engine) apply(in Cause, out *Effects) {
 	switch k := in.Record.GetKind().(type) {
 	case *inboxv1.InboxRecord_Tags:
 		if a := e.assets[in.Key]; a != nil {

@@ -50,7 +50,7 @@ func (m *machine) fire(r *run, d *ruleDef, t *trigger) {
 	}()
 	m.frame.Status, m.frame.Overflows = 0, 0
 	m.setTime(t.at)
-	m.setObjects(d, t)
+	m.setObjects(t)
 	defer m.hold(d.use.inputs, t.at, t.after)()
 	estimated := m.intervalValues(d, t.at, t.before) || t.gap
 	if d.cond != nil {
@@ -247,18 +247,26 @@ func (m *machine) deadLetter(in *Cause, d *ruleDef, t *trigger, key string, err 
 		c := &m.p.context[i]
 		details["context."+c.name] = m.frame.Slots[c.slot].Value(c.kind).String()
 	}
-	body, _ := proto.MarshalOptions{Deterministic: true}.Marshal(in.Record)
 	return pipeline.DeadLetter{
 		Stage: "map", Code: code, Reason: fmt.Sprintf("rule %s of mapping %s: %s", d.name, m.p.name, err), Key: key,
-		ContentType: "application/x-protobuf", Body: body, Details: details,
+		ContentType: "application/x-protobuf", Body: encoded(in.Record), Details: details,
 	}
+}
+
+// encoded is a record as bytes, nil for one that cannot be encoded.
+func encoded(r *inboxv1.InboxRecord) []byte {
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
+	if err != nil {
+		return nil
+	}
+	return body
 }
 
 // panicText says what panicked, with the place in our code; addresses are left out, so that a replay says the same.
 func panicText(why any) string {
 	place := ""
 	for _, line := range strings.Split(string(debug.Stack()), "\n") {
-		if strings.Contains(line, "/mapping/") && strings.Contains(line, ".go:") && !strings.Contains(line, "/fire.go:") {
+		if strings.Contains(line, "/mapping/") && strings.Contains(line, ".go:") && !strings.Contains(line, "/fire.go:") && !strings.Contains(line, "/engine.go:") {
 			place = strings.TrimSpace(line)
 			if i := strings.Index(place, "/mapping/"); i >= 0 {
 				place = place[i+1:]
@@ -267,5 +275,5 @@ func panicText(why any) string {
 			break
 		}
 	}
-	return fmt.Sprintf("the rule panicked: %v (%s)", why, place)
+	return fmt.Sprintf("panic: %v (%s)", why, place)
 }

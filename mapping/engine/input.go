@@ -32,58 +32,44 @@ type inputState struct {
 	usable               bool         // it has a value of the declared type
 }
 
-// convert brings a tag's value to the declared type; ok is false where it does not fit.
+// convert brings a tag's value to the declared type; false where it does not fit.
 func convert(k formula.Kind, v pipeline.Value, s *formula.Slot) bool {
-	t := v.Type()
 	switch k {
 	case formula.Bool:
-		switch t {
-		case pipeline.TypeBool:
-			s.SetBool(v.AsBool())
-		case pipeline.TypeInt, pipeline.TypeUint:
+		switch v.Type() {
+		case pipeline.TypeBool, pipeline.TypeInt, pipeline.TypeUint:
 			s.SetBool(v.AsUint() != 0)
-		default:
-			return false
+			return true
 		}
 	case formula.Int:
 		i, ok := integerOf(v)
-		if !ok {
-			return false
-		}
 		s.SetInt(i)
+		return ok
 	case formula.Uint:
-		if t == pipeline.TypeUint {
+		if v.Type() == pipeline.TypeUint {
 			s.SetUint(v.AsUint())
 			return true
 		}
 		i, ok := integerOf(v)
-		if !ok || i < 0 {
-			return false
-		}
 		s.SetUint(uint64(i))
+		return ok && i >= 0
 	case formula.Float:
-		switch t {
+		switch v.Type() {
 		case pipeline.TypeInt, pipeline.TypeUint, pipeline.TypeFloat, pipeline.TypeDouble:
 			s.SetFloat(floatOf(v))
 			return s.OK
 		}
-		return false
 	case formula.Text:
-		switch t {
-		case pipeline.TypeText, pipeline.TypeJSON:
-			s.SetText(v.AsText())
-		case pipeline.TypeInt, pipeline.TypeUint:
+		switch v.Type() {
+		case pipeline.TypeText, pipeline.TypeJSON, pipeline.TypeInt, pipeline.TypeUint:
 			s.SetText(v.String())
-		default:
-			return false
+			return true
 		}
 	case formula.Time:
-		if t != pipeline.TypeTime {
-			return false
-		}
 		s.SetInt(v.AsInt())
+		return v.Type() == pipeline.TypeTime
 	}
-	return true
+	return false
 }
 
 // integerOf is the exact integer of a number.

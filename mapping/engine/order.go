@@ -151,7 +151,7 @@ func (a *asset) current(order string) *operation {
 }
 
 // setObjects puts e, old and operation into the frame.
-func (m *machine) setObjects(d *ruleDef, t *trigger) {
+func (m *machine) setObjects(t *trigger) {
 	set := func(slot int, o *operation) {
 		m.frame.Objects[slot], m.frame.Objects[slot+1] = nil, nil
 		if o != nil {

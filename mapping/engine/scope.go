@@ -33,7 +33,7 @@ func (s *scope) compile(src Source) *formula.Expr {
 func (s *scope) env(src Source) *formula.Env {
 	return &formula.Env{
 		Lookup: s.lookup, Names: s.names, Columns: s.column, ColumnNames: s.columnNames(), Tables: s.c.tables,
-		EventTime: slotEventTime, Use: s.used,
+		EventTime: slotEventTime, Use: s.used, Hint: elsewhere,
 		Report: func(f formula.Fault) {
 			if !s.quiet {
 				s.c.fault(place(src, f.Offset), f.Code, f.Near, f.Hint, "%s", f.Message)
@@ -108,6 +108,17 @@ func (s *scope) special(name string) *formula.Symbol {
 		}
 	}
 	return nil
+}
+
+// elsewhere says where a name is known that is not known everywhere.
+func elsewhere(name string) string {
+	switch name {
+	case "e", "old":
+		return "only a rule with receive: has it"
+	case "outcome", "code", "message":
+		return "only the event of a rule with write: has it"
+	}
+	return ""
 }
 
 // operationType is how formulas see an operation: its own fields, id for short, and its order. The order's message

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	bucketWidth = int64(5e9)
+	bucketWidth = int64(1e9)
 	// maxSeen bounds what one asset remembers; beyond it the oldest go, which at such rates is still far behind the
 	// watermark, where a repeat is late and cannot change a result.
 	maxSeen = 1 << 16
@@ -20,6 +20,7 @@ type seenSet struct {
 	a       *asset
 	buckets map[int64]*bucket
 	size    int
+	oldest  int64 // number of the bucket up to which expire has looked
 }
 
 type bucket struct {
@@ -70,8 +71,13 @@ func (s *seenSet) drop(n int64) {
 
 // expire forgets what is older than before.
 func (s *seenSet) expire(before int64) {
+	first := floorDiv(before, bucketWidth)
+	if first == s.oldest {
+		return
+	}
+	s.oldest = first
 	for n := range s.buckets {
-		if (n+1)*bucketWidth <= before {
+		if n < first {
 			s.drop(n)
 		}
 	}

@@ -90,6 +90,7 @@ func (m *machine) guarded(r *run, d *ruleDef, at int64, f formula.BoolFunc) (v, 
 		}
 	}()
 	m.setTime(at)
+	m.setObjects(&trigger{})
 	restore := m.hold(d.whenUse.inputs, at, noTime)
 	defer restore()
 	return f(&m.frame)
@@ -232,6 +233,7 @@ func (m *machine) splitValue(r *run, d *ruleDef, s *splitDef, at int64) (v formu
 		}
 	}()
 	m.setTime(at)
+	m.setObjects(&trigger{})
 	e, f := s.expr, &m.frame
 	switch e.Kind {
 	case formula.Bool:

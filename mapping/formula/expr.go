@@ -134,8 +134,10 @@ type Table struct {
 
 // Env is what a formula may name. Lookup, Use and Report are set.
 type Env struct {
-	Lookup  func(name string) *Symbol
-	Names   func() []string // for suggestions
+	Lookup func(name string) *Symbol
+	Names  func() []string // for suggestions
+	// Hint says where a name that is unknown here would be known; nil or "" when there is nothing to say.
+	Hint    func(name string) string
 	Columns func(name string) *Symbol
 	// ColumnNames are the columns of m, for suggestions.
 	ColumnNames []string

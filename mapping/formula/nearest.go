@@ -7,6 +7,9 @@ import "strings"
 func Nearest(name string, known []string) string {
 	want := strings.ReplaceAll(strings.ToLower(name), "_", "")
 	best, fewest := "", 1+max(1, len(want)/3)
+	if len(want) < 2 {
+		return "" // every short name is near to a letter
+	}
 	for _, k := range known {
 		have := strings.ReplaceAll(strings.ToLower(k), "_", "")
 		if len(have) > 64 || len(want) > 64 {

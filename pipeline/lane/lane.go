@@ -54,12 +54,6 @@ type Options struct {
 	point       func(name string) error // of tests: a crash when it returns an error
 }
 
-// Taker is a Sink that can say beforehand which events it does not take. They get their SKIPPED receipt without an
-// INTENT; other sinks say it by a Receipt.
-type Taker interface {
-	Takes(e pipeline.Event) bool
-}
-
 func (o *Options) defaults(s pipeline.Sink) {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {

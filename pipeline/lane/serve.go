@@ -117,7 +117,7 @@ func (t *task) skips(w *work) bool {
 	if w.event.Historical && !t.d.o.Historical { // R11
 		return true
 	}
-	taker, ok := t.d.sink.(Taker)
+	taker, ok := t.d.sink.(pipeline.Taker)
 	return ok && !taker.Takes(w.event)
 }
 

@@ -144,8 +144,8 @@ func write(t *testing.T, c *kafka.Client, log []entry) {
 	}
 }
 
-// runTo runs a mapper as the given task until it has committed the input offset.
-func runTo(t *testing.T, c *kafka.Client, set *mapping.Set, task string, offset float64) {
+// runTo runs a mapper with the given state topic until it has committed the input offset.
+func runTo(t *testing.T, c *kafka.Client, set *mapping.Set, state string, offset float64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -155,7 +155,7 @@ func runTo(t *testing.T, c *kafka.Client, set *mapping.Set, task string, offset 
 	})
 	reached := false
 	err := step.Run(ctx, m, step.Options{
-		Task: task, Input: c.Topic("inbox.v1"), State: c.Topic("state.v1"), Client: c, Log: slog.New(slog.DiscardHandler), Now: time.Now, QuietFor: time.Millisecond,
+		Task: "map", Input: c.Topic("inbox.v1"), State: c.Topic(state), Client: c, Log: slog.New(slog.DiscardHandler), Now: time.Now, QuietFor: time.Millisecond,
 		Gauge: func(name string, v float64) {
 			if name == "input_offset" && v >= offset {
 				reached = true
@@ -197,7 +197,7 @@ func TestRestartAndReplayGiveTheSameEvents(t *testing.T) {
 
 	plain := newClient(t)
 	write(t, plain, log)
-	runTo(t, plain, set, "map", float64(len(log)))
+	runTo(t, plain, set, "state.v1", float64(len(log)))
 	wantIDs, want := events(t, plain)
 
 	perType := map[string]int{}
@@ -215,9 +215,11 @@ func TestRestartAndReplayGiveTheSameEvents(t *testing.T) {
 	}
 
 	replayed, brokers := newCluster(t)
-	copyLog(t, plain, brokers)
-	for _, cut := range []int{len(log) / 4, len(log) / 2, len(log)} {
-		runTo(t, replayed, set, "map", float64(cut))
+	done := 0
+	for _, cut := range []int{len(log) / 4, len(log) / 2, len(log)} { // in the middle of a minute
+		copyLog(t, plain, brokers, done, cut)
+		runTo(t, replayed, set, "state.v1", float64(cut))
+		done = cut
 	}
 	gotIDs, got := events(t, replayed)
 	if diff := cmp.Diff(wantIDs, gotIDs); diff != "" {
@@ -226,15 +228,15 @@ func TestRestartAndReplayGiveTheSameEvents(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events after restarts differ")
 	}
-	runTo(t, plain, set, "replay", float64(len(log))) // from the front, with a state of its own
+	runTo(t, plain, set, "state.dispatch.v1", float64(len(log))) // from the front, with a state of its own
 	again, bodies := events(t, plain)
 	if len(again) != len(wantIDs) || !cmp.Equal(bodies, want) {
 		t.Errorf("a replay gives %d events, want the same %d", len(again), len(wantIDs))
 	}
 }
 
-// copyLog writes one inbox into another with the same record times, which are part of events.
-func copyLog(t *testing.T, from *kafka.Client, brokers []string) {
+// copyLog writes a part of one inbox into another with the same record times, which are part of events.
+func copyLog(t *testing.T, from *kafka.Client, brokers []string, first, end int) {
 	t.Helper()
 	var recs []kafka.Record
 	if _, err := from.ReadAll(t.Context(), from.Topic("inbox.v1"), 0, 0, func(r kafka.Record) error {
@@ -243,6 +245,7 @@ func copyLog(t *testing.T, from *kafka.Client, brokers []string) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	recs = recs[first:end]
 	clock := recs[0].Time
 	c, err := kafka.Open(kafka.Config{Brokers: brokers, Namespace: "t", Partitions: 1, Embedded: true, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return clock }})
 	if err != nil {
@@ -268,7 +271,7 @@ func TestARecordThatCannotBeReadIsADeadLetterAndTheRestGoesOn(t *testing.T) {
 	}
 	log := day(set)
 	write(t, c, log)
-	runTo(t, c, set, "map", float64(len(log)+1))
+	runTo(t, c, set, "state.v1", float64(len(log)+1))
 	if ids, _ := events(t, c); len(ids) == 0 {
 		t.Error("no events after the bad record")
 	}

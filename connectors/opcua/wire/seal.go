@@ -1,15 +1,9 @@
 package wire
 
 import (
-	"bytes"
-	"context"
-	"crypto/rsa"
-	"crypto/sha1"
-	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/gopcua/opcua/ua"
 	"github.com/gopcua/opcua/uapolicy"

@@ -7,7 +7,6 @@ import (
 	"crypto/sha1"
 	"crypto/x509"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
