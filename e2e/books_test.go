@@ -6,9 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/plantloom/plantloom/examples/crashlab"
@@ -76,8 +76,9 @@ func (w *world) awaitFinals(opcua, paper int, limit time.Duration) {
 }
 
 // agree waits until all that the plant had finished when it was called is in the ERP's books, and fails on every
-// difference between the two. The plant goes on meanwhile.
-func (w *world) agree(limit time.Duration) (*crashlab.Truth, *crashlab.Books) {
+// difference between the two. The plant goes on meanwhile. elsewhere gives the results of machines that the simulated
+// plant's ledger does not know; it may be nil.
+func (w *world) agree(limit time.Duration, elsewhere func() map[string]crashlab.TrueResult) (*crashlab.Truth, *crashlab.Books) {
 	w.t.Helper()
 	truth := w.truth()
 	var books *crashlab.Books
@@ -89,19 +90,18 @@ func (w *world) agree(limit time.Duration) (*crashlab.Truth, *crashlab.Books) {
 		return strings.Join(truth.Missing(books), ", ")
 	})
 	// The books may hold results that are younger than truth: they must be true, but need not be complete.
-	for serial, r := range w.truth().Results {
+	younger := w.truth().Results
+	if elsewhere != nil {
+		maps.Copy(younger, elsewhere())
+	}
+	for serial, r := range younger {
 		if _, known := truth.Results[serial]; !known {
 			r.Acked = false
 			truth.Results[serial] = r
 		}
 	}
-	report(w.t, truth.Compare(books))
-	return truth, books
-}
-
-func report(t *testing.T, differences []string) {
-	t.Helper()
-	for _, d := range differences {
-		t.Error(d)
+	for _, d := range truth.Compare(books) {
+		w.t.Error(d)
 	}
+	return truth, books
 }

@@ -42,7 +42,7 @@ func TestKafkaConsumersOutside(t *testing.T) {
 	done, _ := finals(w.mustBooks())
 	second := w.consume(8)
 	w.awaitFinals(len(done)+3, 1, 120*time.Second)
-	w.agree(60 * time.Second)
+	w.agree(60*time.Second, nil)
 	if got := w.deadLetters(); len(got) != 1 {
 		t.Errorf("the dead letters are %v, want the foreign record alone", got)
 	}

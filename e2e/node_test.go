@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/plantloom/plantloom/e2e/servers"
+	"github.com/plantloom/plantloom/examples/crashlab"
 	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
 )
 
@@ -46,8 +47,29 @@ func TestNodeOPCUAGivesTheSameEvents(t *testing.T) {
 		return ""
 	})
 	w.awaitFinals(9, 0, 60*time.Second)
-	w.agree(60 * time.Second)
+	_, books := w.agree(60*time.Second, func() map[string]crashlab.TrueResult { return resultsOf(s) })
+	for _, e := range s.Truth() {
+		if o := books.Orders[e.Order]; e.Event == "order_done" && (len(o.Finals) != 1 || o.SumYield != fmt.Sprint(e.Good) || o.SumScrap != fmt.Sprint(e.Scrap)) {
+			t.Errorf("order %s: the ERP has %+v, the server made %d and %d", e.Order, o, e.Good, e.Scrap)
+		}
+	}
 	sameEvents(t, w, s)
+}
+
+// resultsOf returns the caps of the server as the simulated plant's ledger would have them.
+func resultsOf(s *servers.OPCUAServer) map[string]crashlab.TrueResult {
+	out := map[string]crashlab.TrueResult{}
+	for _, e := range s.Truth() {
+		if e.Event != "result" {
+			continue
+		}
+		r := crashlab.TrueResult{Line: e.Line, Quality: e.Quality}
+		if e.Quality != "bad" {
+			r.Torque = &e.Torque
+		}
+		out[e.Serial] = r
+	}
+	return out
 }
 
 func countTruth(s *servers.OPCUAServer, event string) (n int) {
@@ -132,6 +154,10 @@ func (m *made) add(t *testing.T, e *eventv1.ProductionOrderEvent) {
 	switch kind {
 	case "DOWNLOADED":
 		m.downloaded++
+	case "DOWNLOAD_FAILED": // while the server was not reachable; the ERP released it again
+		if m.downloaded+m.started > 0 {
+			t.Errorf("order %s: a download failed after it had succeeded: %s", e.GetOrderId(), e.GetReasonCode())
+		}
 	case "STARTED":
 		m.started++
 	case "PROGRESS":

@@ -37,7 +37,7 @@ func TestRolesApart(t *testing.T) {
 	w.startPlantloom("map")
 	done, _ := finals(w.mustBooks())
 	w.awaitFinals(len(done)+2, 1, 120*time.Second)
-	w.agree(60 * time.Second)
+	w.agree(60*time.Second, nil)
 	if code, body := w.get("/readyz"); code != http.StatusOK {
 		t.Errorf("not ready at the end: %d %s", code, body)
 	}

@@ -35,7 +35,7 @@ func TestSpineOnApacheKafka(t *testing.T) {
 	w.awaitReady(40 * time.Second)
 	began, _ := finals(w.mustBooks())
 	w.awaitFinals(len(began)+2, 1, 90*time.Second)
-	_, books := w.agree(60 * time.Second)
+	_, books := w.agree(60*time.Second, nil)
 
 	t.Run("kcat reads every event once", func(t *testing.T) { kcatReads(t, kafka.Bootstrap, books) })
 	order := firstFinal(t, books)

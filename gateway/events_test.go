@@ -343,33 +343,34 @@ func TestAClientThatDoesNotReadGrowsNoMemory(t *testing.T) {
 	if n := cap(e.batches); n != 0 {
 		t.Errorf("%d batches may wait for the client", n)
 	}
-	positions := func() (all []int64) {
-		for _, f := range e.fetchers {
-			all = append(all, f.Position())
-		}
-		return all
-	}
 	// Every partition has one batch at hand; then they stand, however much is written.
-	eventually(t, "one batch of each partition", func() bool { return !slices.Contains(positions(), 0) })
-	before := positions()
+	eventually(t, "one batch of each partition", func() bool { return !slices.Contains(positions(e), 0) })
+	before := positions(e)
 	for range 3 {
 		fillEvents(w)
 	}
 	w.put(w.production("last", 99, "STARTED", orderID("last")))
 	eventually(t, "the view has read it all", func() bool { return w.order("last") != nil })
 	moved := 0
-	for i, n := range positions() {
+	for i, n := range positions(e) {
 		if n != before[i] {
 			moved++ // the partition whose batch is being sent has fetched its next one
 		}
 	}
 	if moved > 1 {
-		t.Errorf("the stream went on from %v to %v", before, positions())
+		t.Errorf("the stream went on from %v to %v", before, positions(e))
 	}
 	cancel()
 	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+func positions(e *eventStream) (all []int64) {
+	for _, f := range e.fetchers {
+		all = append(all, f.Position())
+	}
+	return all
 }
 
 func TestAClientThatDoesNotReadIsCutOff(t *testing.T) {

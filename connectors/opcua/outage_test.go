@@ -1,7 +1,6 @@
 package opcua_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -60,6 +59,16 @@ func TestNothingIsLostOrRepeated(t *testing.T) {
 				r.crash()
 				r.start()
 			}, count: "subscriptions_transferred",
+		},
+		"over a crash of ours with messages that were not durable": {
+			fault: func(r *rig) {
+				r.sink.block()
+				calls := r.srv.Calls("Publish")
+				r.await("messages arrived meanwhile", func() bool { return r.srv.Calls("Publish") > calls+5 })
+				r.crash()
+				r.sink.unblock()
+				r.start()
+			}, count: "messages_republished",
 		},
 		"over a stop and a start of ours": {
 			fault: func(r *rig) {
@@ -344,5 +353,3 @@ func TestRunReturnsWithinASecondInEachState(t *testing.T) {
 		})
 	}
 }
-
-var _ = context.Background

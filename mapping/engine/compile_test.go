@@ -71,6 +71,10 @@ func TestCompileReportsFaultsAtTheirPlace(t *testing.T) {
 		}, []string{"change:1 UNKNOWN_VALUE changed"}},
 		{"wait where nothing can wait", func(sp *Spec) { sp.Inputs[2].Bad = BadWait; sp.Rules[0].If = ptr("done") }, []string{"done:1 MISPLACED"}},
 		{"a counter that is a float", func(sp *Spec) { sp.Inputs[0].Type = "float" }, []string{"good:1 WRONG_TYPE"}},
+		{"a required field that bad: omit leaves out", func(sp *Spec) {
+			sp.Inputs = append(sp.Inputs, Input{Name: src("number"), Type: "text", Bad: BadOmit})
+			sp.Rules[0].Set[1] = set("order_id=number")[0]
+		}, []string{"number:1 OMIT_REQUIRED"}},
 		{"a write to what is no output", func(sp *Spec) { sp.Rules[1].Ack = []Assign{{src("done"), literalNode("true")}} }, []string{"done:1 UNKNOWN_NAME"}},
 		{"all faults in one pass", func(sp *Spec) {
 			sp.Rules[0].If = ptr("ordr != \"\" and god > 1")

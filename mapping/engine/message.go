@@ -235,9 +235,20 @@ func (c *fieldCompiler) assigned(desc protoreflect.MessageDescriptor, fd protore
 		if fd.Name() != "value" {
 			unit = &unitOf{}
 		}
+		if d.required && n.Formula != nil {
+			c.omitted(*n.Formula, full)
+		}
 		d.value = c.single(fd, n, full, unit)
 	}
 	return []fieldDef{d}
+}
+
+// omitted reports a required field that is an input which is left out while it is bad.
+func (c *fieldCompiler) omitted(src Source, full string) {
+	name := strings.TrimSpace(src.Text)
+	if i := c.input(name); i >= 0 && c.p.inputs[i].bad == BadOmit {
+		c.fault(place(src, 0), "OMIT_REQUIRED", "", "use bad: hold or wait, or write "+name+` ?? "..."`, "the field %q is required, and %q is left out while it is bad", full, name)
+	}
 }
 
 func fieldNames(d protoreflect.MessageDescriptor) (names []string) {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,6 +33,11 @@ var t0 = time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 
 func loadSet(t *testing.T) *mapping.Set {
 	t.Helper()
+	return loadFS(t, os.DirFS(example))
+}
+
+func loadFS(t *testing.T, files fs.FS) *mapping.Set {
+	t.Helper()
 	tags := map[string][]pipeline.Tag{}
 	var faults conf.Faults
 	for source, list := range map[string]string{"line": "tags.csv", "old_line": "old_line.tags.csv"} {
@@ -39,7 +47,7 @@ func loadSet(t *testing.T) *mapping.Set {
 		}
 		tags[source] = mapping.ReadTags(list, text, &faults)
 	}
-	set := mapping.Load(os.DirFS(example), tags, &faults)
+	set := mapping.Load(files, tags, &faults)
 	if err := faults.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -145,13 +153,20 @@ func write(t *testing.T, c *kafka.Client, log []entry) {
 }
 
 // runTo runs a mapper with the given state topic until it has committed the input offset.
-func runTo(t *testing.T, c *kafka.Client, set *mapping.Set, state string, offset float64) {
+func runTo(t *testing.T, c *kafka.Client, set *mapping.Set, state string, offset float64, kept ...*mapping.Set) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	m := New(Options{
 		Client: c, Current: set, Config: engine.Config{Site: "demo"}, Log: slog.New(slog.DiscardHandler), Count: func(string, float64) {},
-		Kept: func(string) (*mapping.Set, error) { return nil, errors.New("no other version") },
+		Kept: func(digest string) (*mapping.Set, error) {
+			for _, k := range kept {
+				if k.Digest == digest {
+					return k, nil
+				}
+			}
+			return nil, errors.New("no such version is kept")
+		},
 	})
 	reached := false
 	err := step.Run(ctx, m, step.Options{
@@ -285,5 +300,64 @@ func TestARecordThatCannotBeReadIsADeadLetterAndTheRestGoesOn(t *testing.T) {
 		return nil
 	}); err != nil || dead != 1 {
 		t.Errorf("%d dead letters, %v", dead, err)
+	}
+}
+
+// R14: a restart with new files runs the version that the marker names until the log says to switch; the switch loses no
+// count, and events say which version made them.
+func TestTheLogSaysWhenAMappingVersionBegins(t *testing.T) {
+	t.Parallel()
+	old := loadSet(t)
+	files := fstest.MapFS{}
+	names, err := fs.Glob(os.DirFS(example), "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(example + "/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "line.map.yaml" {
+			text = []byte(strings.Replace(string(text), "actual_start: =event_time", "actual_start: =event_time\n      shift_id: early", 1))
+		}
+		files[name] = &fstest.MapFile{Data: text}
+	}
+	changed := loadFS(t, files)
+	if changed.Digest == old.Digest {
+		t.Fatal("the changed set has the same digest")
+	}
+	log := day(old)
+	half := len(log) / 2
+	c := newClient(t)
+	write(t, c, log[:half/2])
+	runTo(t, c, old, "state.v1", float64(half/2))
+	write(t, c, log[half/2:half]) // read by a process that already has the new files
+	runTo(t, c, changed, "state.v1", float64(half), old)
+	write(t, c, []entry{{"", &inboxv1.InboxRecord{Kind: &inboxv1.InboxRecord_MappingActivated{MappingActivated: &inboxv1.MappingActivated{Digest: changed.Digest}}}}})
+	write(t, c, log[half:])
+	runTo(t, c, changed, "state.v1", float64(len(log)+1), old)
+
+	sums, digests := map[string]int{}, map[string]int{}
+	_, bodies := events(t, c)
+	for _, body := range bodies {
+		e := &eventv1.ProductionOrderEvent{}
+		if err := proto.Unmarshal([]byte(body), e); err != nil {
+			t.Fatal(err)
+		}
+		digests[e.GetHeader().GetProvenance().GetMappingDigest()]++
+		n := 0
+		if v := e.GetDelta().GetGood().GetValue(); v != "" {
+			if _, err := fmt.Sscan(v, &n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sums[e.GetHeader().GetScope().GetWorkCenter()] += n
+	}
+	if diff := cmp.Diff(map[string]int{"L1": 40, "L2": 40, "L3": 40}, sums); diff != "" {
+		t.Errorf("pieces (-want +got):\n%s", diff)
+	}
+	if digests[old.Digest] == 0 || digests[changed.Digest] == 0 || len(digests) != 2 {
+		t.Errorf("events per version: %v", digests)
 	}
 }
