@@ -95,6 +95,7 @@ func TestWhatIsAwayOrWrongIsSaidAndNothingIsLost(t *testing.T) {
 		contains(t, "the refusal", refuse(t, "run", "--config", w.config, "--state-dir", w.state), "in use", w.state)
 	})
 	t.Run("a port that is in use", w.portInUse)
+	t.Run("another plant's broker has the port", w.brokerPortInUse)
 	t.Run("the ERP is away in the middle", w.erpAway)
 	t.Run("the ERP's password is wrong", w.wrongPassword)
 	w.agree(60*time.Second, nil)
@@ -144,6 +145,29 @@ func (w *world) portInUse(t *testing.T) {
 	})
 	other.stop("plantloom")
 	w.awaitReady(time.Second)
+}
+
+// brokerPortInUse starts another plant that is told to run its broker where the first one's listens. It must not work
+// on the first plant's log.
+func (w *world) brokerPortInUse(t *testing.T) {
+	w = w.within(t)
+	other := newWorld(t)
+	other.change("plant.yaml", replace(addr(other.ports.kafka), addr(w.ports.kafka)))
+	other.startPlantloom()
+	until(t, 20*time.Second, "the other plant says why it does not start", func() string {
+		code, body := other.get("/readyz")
+		if code == http.StatusServiceUnavailable && strings.Contains(body, addr(w.ports.kafka)) && strings.Contains(body, "in use") {
+			return ""
+		}
+		return body
+	})
+	other.stop("plantloom")
+	w.awaitReady(5 * time.Second)
+	for _, name := range []string{"plantloom-collect+map+deliver+serve", "plantloom-broker"} {
+		if strings.Contains(w.log(name), "fenced") {
+			t.Errorf("the other plant has fenced the first one: see %s", name)
+		}
+	}
 }
 
 func (w *world) erpAway(t *testing.T) {

@@ -50,6 +50,8 @@ func (s *Source) Execute(ctx context.Context, c *inboxv1.Command) (*inboxv1.Comm
 	case err == nil:
 	case errors.As(err, &refused):
 		e.end(inboxv1.CommandOutcome_COMMAND_OUTCOME_REFUSED, refused.code, refused.message)
+	case c.GetIdempotent(): // it may be repeated, so the caller tries until it is written
+		return nil, err
 	case len(e.result.WrittenTagIds) > 0 || errors.Is(err, errInDoubt):
 		e.end(inboxv1.CommandOutcome_COMMAND_OUTCOME_UNKNOWN, "", err.Error())
 	case ctx.Err() != nil:

@@ -326,12 +326,15 @@ func TestAnAnswerArrivesOverAConnectionThatWasCutInBetween(t *testing.T) {
 
 func TestAWriteWithoutAnAnswerIsReadBackAndNeverRepeated(t *testing.T) {
 	t.Parallel()
+	const done, unknown = inboxv1.CommandOutcome_COMMAND_OUTCOME_DONE, inboxv1.CommandOutcome_COMMAND_OUTCOME_UNKNOWN
 	for name, tc := range map[string]struct {
-		keeps bool
-		want  inboxv1.CommandOutcome
+		keeps, idempotent bool
+		want              inboxv1.CommandOutcome
+		fails             bool
 	}{
-		"it is there":     {true, inboxv1.CommandOutcome_COMMAND_OUTCOME_DONE},
-		"it is not there": {false, inboxv1.CommandOutcome_COMMAND_OUTCOME_UNKNOWN},
+		"it is there":     {keeps: true, want: done},
+		"it is not there": {want: unknown},
+		"it is not there, and the caller may retry": {idempotent: true, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -339,7 +342,7 @@ func TestAWriteWithoutAnAnswerIsReadBackAndNeverRepeated(t *testing.T) {
 			if !tc.keeps {
 				c.vars["Ack"].OnWrite(func(_, _ any) ua.StatusCode { return ua.StatusGoodClamped })
 			}
-			c.srv.Inject(func(service string, n int) *uaserver.Fault {
+			c.srv.Inject(func(service string, _ int) *uaserver.Fault {
 				if service == "Write" {
 					return &uaserver.Fault{Drop: true}
 				}
@@ -347,9 +350,11 @@ func TestAWriteWithoutAnAnswerIsReadBackAndNeverRepeated(t *testing.T) {
 			})
 			stop := time.AfterFunc(200*time.Millisecond, c.srv.DropConnections)
 			defer stop.Stop()
-			res := c.execute(&inboxv1.Command{Idempotent: true, Writes: []*inboxv1.Write{{TagId: "Ack", Value: text("4711")}}})
-			if res.GetOutcome() != tc.want {
-				t.Errorf("got %v, want %v", res, tc.want)
+			res, err := c.source.(pipeline.Commander).Execute(t.Context(), &inboxv1.Command{
+				Idempotent: tc.idempotent, Writes: []*inboxv1.Write{{TagId: "Ack", Value: text("4711")}},
+			})
+			if (err != nil) != tc.fails || res.GetOutcome() != tc.want {
+				t.Errorf("got %v, %v, want %v", res, err, tc.want)
 			}
 			if n := c.srv.Calls("Write"); n != 1 {
 				t.Errorf("%d writes were sent, want 1", n)

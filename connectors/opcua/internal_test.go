@@ -1,6 +1,9 @@
 package opcua
 
 import (
+	"os"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +157,27 @@ max_message: 4MiB
 			t.Errorf("%q was read", broken)
 		}
 	}
+}
+
+// The table of the README is complete.
+func TestTheReadmeNamesEveryOption(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var check func(prefix string, typ reflect.Type)
+	check = func(prefix string, typ reflect.Type) {
+		for f := range typ.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("conf"), ",")
+			if f.Type.Kind() == reflect.Struct && f.Type.PkgPath() == typ.PkgPath() {
+				check(name+".", f.Type)
+			} else if !strings.Contains(string(readme), "`"+prefix+name+"`") {
+				t.Errorf("README.md does not name %s%s", prefix, name)
+			}
+		}
+	}
+	check("", reflect.TypeFor[Config]())
 }
 
 func TestHistoryLooksLikeWhatArrivedLive(t *testing.T) {

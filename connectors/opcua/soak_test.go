@@ -31,7 +31,6 @@ func TestNothingIsLostOrRepeatedOverManyFaultsAtRandom(t *testing.T) {
 			stop()
 			r.awaitTick(r.plant.count())
 			r.exact()
-			t.Logf("%v", r.counts)
 		})
 	}
 }

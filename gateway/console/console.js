@@ -1,6 +1,6 @@
 // The console is a client of the public API and knows nothing else. Everything that came from the plant is set as
 // text, never as markup.
-import { tone, packml, orderTone, componentTone, plain, tagText, decimal, ago, clock, short, rates } from './words.js';
+import { tone, packml, orderTone, componentTone, plain, tagText, decimal, unit, ago, clock, short, rates } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 
@@ -142,7 +142,7 @@ function drawQuality() {
     return row(body, [
       [pill(verdict.toLowerCase().replaceAll('_', ' ') || 'none', verdict === 'PASS' ? 'ok' : verdict === 'FAIL' ? 'bad' : 'warn')],
       [q.header?.scope?.workCenter || ''], [(q.serialNumbers || []).join(', ')], [(r.characteristicId || '').replaceAll('_', ' ')],
-      [v === null ? 'not measured' : `${v} ${r.unitCode || ''}`, v === null ? 'num soft' : 'num'], [q.orderId || ''], [el('span', '', clock(q.header?.occurredAt)), 'num soft'],
+      [v === null ? 'not measured' : `${v} ${unit(r.unitCode)}`, v === null ? 'num soft' : 'num'], [q.orderId || ''], [el('span', '', clock(q.header?.occurredAt)), 'num soft'],
     ]);
   }), 'No result yet.');
 }

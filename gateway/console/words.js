@@ -27,14 +27,17 @@ export function decimal(text) {
   return whole.replace(/\B(?=(\d{3})+$)/g, '\u202f') + (fraction ? '.' + fraction : '');
 }
 
+// UNECE Recommendation 20 codes that people know by another name; pieces need no unit.
+const units = { C62: '', H87: '', NU: 'N·m', LTR: 'l', MLT: 'ml', KGM: 'kg', GRM: 'g', MTR: 'm', MMT: 'mm', CEL: '°C', SEC: 's', MIN: 'min', KWH: 'kWh', P1: '%' };
+export const unit = (code) => units[code] ?? code ?? '';
+
 // tagText writes a tag's value with its unit, or its status where it has no good value.
 export function tagText(t) {
   if (t.quality === 'QUALITY_BAD') return t.statusName;
   const v = plain(t.value);
   if (v === null) return 'no value';
   const text = typeof v === 'number' && !Number.isInteger(v) ? v.toFixed(1) : typeof v === 'number' || /^\d+$/.test(v) ? decimal(String(v)) : String(v);
-  const unit = t.unitCode && t.unitCode !== 'C62' ? ' ' + t.unitCode : '';
-  return text + unit + (t.quality === 'QUALITY_UNCERTAIN' ? ' (uncertain)' : '');
+  return `${text} ${unit(t.unitCode)}`.trim() + (t.quality === 'QUALITY_UNCERTAIN' ? ' (uncertain)' : '');
 }
 
 export const clock = (t) => (t ? new Date(t).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }) : '');

@@ -71,21 +71,36 @@ func (a *asset) batch(in *Cause, tb *inboxv1.TagBatch, out *Effects) {
 
 func (a *asset) sample(in *Cause, tb *inboxv1.TagBatch, s *pipeline.Sample, uses []tagUse, out *Effects) {
 	at, q := sourceTime(in, s)
-	if !a.e.config.UnsafeNoRepeatFilter && a.repeated(tb, s, at) {
-		out.Repeats++
-		return
-	}
-	if at < a.w { // R12: behind what is released; counters go on from what they know
-		out.Late = append(out.Late, *s)
-		return
-	}
 	p := pending{at: at, source: tb.GetSourceId(), position: s.Position, tag: s.Tag, ordinal: s.Ordinal, value: s.Value, status: q}
+	repeated := !a.e.config.UnsafeNoRepeatFilter && a.repeated(tb, s, at)
+	late := at < a.w
+	taken := false
 	var last *machine
 	for _, u := range uses {
-		if u.m != last { // uses of one machine stand together
-			u.m.keep(p, s.Op)
+		if u.m == last { // uses of one machine stand together
+			continue
 		}
 		last = u.m
+		switch {
+		case !repeated && !late:
+			u.m.keep(p, s.Op)
+		case s.Flags&pipeline.FlagInitial != 0 && u.m.lacks(s.Tag):
+			// The present value of a tag that this machine does not know yet, because it is new: what held before the
+			// watermark holds at it.
+			now := p
+			now.at = max(at, a.w)
+			u.m.keep(now, pipeline.OpAdd)
+		default:
+			continue
+		}
+		taken = true
+	}
+	switch {
+	case taken:
+	case repeated:
+		out.Repeats++
+	default: // R12: behind what is released; counters go on from what they know
+		out.Late = append(out.Late, *s)
 	}
 }
 

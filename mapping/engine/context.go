@@ -51,3 +51,16 @@ func (m *machine) flickers(d *contextDef, v *formula.Slot, p *pending, later []p
 	}
 	return false
 }
+
+// lacks says whether a tag feeds an input or context of which nothing is known, and nothing is on its way.
+func (m *machine) lacks(tag string) bool {
+	if slices.ContainsFunc(m.queue, func(p pending) bool { return p.tag == tag }) {
+		return false
+	}
+	return slices.ContainsFunc(m.uses[tag], func(use int) bool {
+		if use < len(m.p.inputs) {
+			return m.inputs[use].seenAt == 0
+		}
+		return !m.frame.Slots[m.p.context[use-len(m.p.inputs)].slot].OK
+	})
+}

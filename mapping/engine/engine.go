@@ -66,7 +66,7 @@ func (e *Engine) bind(b *Bound) error {
 			m.identity, twin = def.Asset+"\x00"+m.def.Name, true
 		}
 	}
-	m, err := newMachine(a, len(a.machines), p, def)
+	m, err := newMachine(a, p, def)
 	if err != nil {
 		return fmt.Errorf("binding machine %s to mapping %s: %w", def.Name, p.name, err)
 	}

@@ -47,7 +47,6 @@ type machine struct {
 	a        *asset
 	p        *Program
 	def      Machine
-	index    int
 	identity string // in ids: the asset, and the name where the asset has several machines of the mapping
 	cell     *cell
 
@@ -64,9 +63,9 @@ type machine struct {
 	touched []bool // inputs, then contexts: by samples of the round
 }
 
-func newMachine(a *asset, index int, p *Program, def *Machine) (*machine, error) {
+func newMachine(a *asset, p *Program, def *Machine) (*machine, error) {
 	m := &machine{
-		a: a, p: p, def: *def, index: index, identity: def.Asset, uses: map[string][]int{},
+		a: a, p: p, def: *def, identity: def.Asset, uses: map[string][]int{},
 		inputs: make([]inputState, len(p.inputs)), context: make([]*cell, len(p.context)),
 		rules: make([]ruleState, len(p.rules)), touched: make([]bool, len(p.inputs)+len(p.context)),
 	}

@@ -141,7 +141,7 @@ type Rule struct {
 	If      *Source
 	Let     []Let
 	Emit    *Source // name of a message, for example ProductionOrderEvent
-	Key     *Source // formula
+	Key     *Source // formula; nil: the asset path
 	Set     []Field
 	Write   []Assign // in order
 	Shake   *Handshake

@@ -58,6 +58,40 @@ func TestADeployKeepsMigratesOrBeginsAnewPerCell(t *testing.T) {
 	}
 }
 
+// A tag that is new to a mapping may have changed for the last time long ago: its present value, which a subscription
+// tells at its begin, holds although it is older than the watermark and was seen by another machine.
+func TestANewInputTakesThePresentValue(t *testing.T) {
+	t.Parallel()
+	w := one(t, stationSpec(BadOmit, nil), nil)
+	initial := func(tag string, v any) pipeline.Sample {
+		p := sampleOf(reading{1 * s, tag, v})
+		p.Flags = pipeline.FlagInitial
+		return p
+	}
+	w.add(assetPath, 0, batchOf(assetPath, "s1", at(100*s), initial("P1/ready", false), initial("P1/x", 2.0)))
+	state := w.e.Snapshot()
+	press := pressSpec()
+	bound := machineOf(press, "P1", assetPath, nil)
+	bound.Inputs["done"] = "P1/ready"
+	w.bound = append(w.bound, Bound{must(t, press), bound})
+	w.e = w.engine()
+	if err := w.e.Restore(state); err != nil {
+		t.Fatal(err)
+	}
+	w.out.Reset()
+	again := batchOf(assetPath, "s2", at(110*s), initial("P1/ready", false), initial("P1/x", 2.0), initial("P1/order", "4711"), initial("P1/good", 7))
+	w.add(assetPath, 0, again)
+	w.add(assetPath, 0, again)
+	if w.out.Repeats != 5 || len(w.out.Late) != 0 {
+		t.Errorf("%d repeats, %d late", w.out.Repeats, len(w.out.Late))
+	}
+	w.read(reading{115 * s, "P1/good", 9}, reading{116 * s, "P1/ready", true})
+	w.upto(122 * s)
+	if diff := cmp.Diff([]string{"result 1m56s", "complete 1m56s 4711", "progress 2m0s 4711 2/"}, w.told()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestDeltasOnASnapshotAreTheState(t *testing.T) {
 	t.Parallel()
 	w := one(t, pressSpec(), nil)

@@ -106,9 +106,6 @@ func (t *ObjectType) members() (names []string) {
 	for i := range t.Desc.Fields().Len() {
 		names = append(names, string(t.Desc.Fields().Get(i).Name()))
 	}
-	for _, more := range []int{len(t.Alias), len(t.Objects)} {
-		names = append(names, make([]string, 0, more)...)
-	}
 	names = append(names, sortedKeys(t.Alias)...)
 	return append(names, sortedKeys(t.Objects)...)
 }
@@ -120,10 +117,10 @@ type Symbol struct {
 	Slot int
 	Unit *Unit
 	// Input marks a tag's value; the slots of what functions know of it follow. Context marks one without counters.
-	Input, Context             bool
-	Prev, Delta, Changed, Last int
-	Object                     *ObjectType
-	Let                        *Expr
+	Input, Context       bool
+	Prev, Delta, Changed int
+	Object               *ObjectType
+	Let                  *Expr
 }
 
 // Table is a look-up table: a key column and further columns, all text.

@@ -36,7 +36,6 @@ type Mapper struct {
 	set    *mapping.Set
 	engine *engine.Engine
 	out    engine.Effects
-	late   []pipeline.Sample
 }
 
 // New returns a mapper; Restore must be called before Apply.

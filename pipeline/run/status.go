@@ -119,6 +119,7 @@ func (p *process) publishStatus(ctx context.Context) error {
 		if _, err := producer.Produce(ctx, []kafka.Record{rec}); err != nil {
 			return fmt.Errorf("writing the status: %w", err)
 		}
+		p.reg.component("status", "status").report(pipeline.Status{State: pipeline.Running})
 	}
 	return nil
 }
