@@ -177,7 +177,7 @@ func (w *world) events(query, lastID string, quiet time.Duration, more func(happ
 		case "id":
 			e.id = value
 		case "event":
-			if value == "error" {
+			if value == "error" || value == "problem" {
 				w.t.Errorf("the stream of events ended with an error")
 			}
 		case "data":

@@ -41,7 +41,7 @@ func decodeCursor(word string) (cursor, error) {
 }
 
 // startOf returns where a stream begins: the cursor, the oldest events, some before the end, or now.
-func (s *server) startOf(ctx context.Context, f filter, r *gatewayv1.StreamEventsRequest, lookBack int64) (cursor, error) {
+func (s *server) startOf(ctx context.Context, f filter, r *gatewayv1.StreamEventsRequest) (cursor, error) {
 	at, given := newCursor(), newCursor()
 	if r.GetCursor() != "" {
 		var err error
@@ -65,7 +65,7 @@ func (s *server) startOf(ctx context.Context, f filter, r *gatewayv1.StreamEvent
 			case r.GetCursor() == "" && r.GetFromStart():
 				next = start
 			case r.GetCursor() == "":
-				next = max(start, end-lookBack)
+				next = max(start, end-int64(r.GetLookBack()))
 			case next < start || next > end: // retention has overtaken it, or the log was reset
 				expired = true
 			}

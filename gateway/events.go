@@ -21,7 +21,7 @@ const cursorHeader = "plantloom-cursor"
 
 // StreamEvents implements EventService.
 func (s *server) StreamEvents(r *gatewayv1.StreamEventsRequest, stream grpc.ServerStreamingServer[gatewayv1.StreamEventsResponse]) error {
-	e, err := s.openEvents(stream.Context(), r, 0)
+	e, err := s.openEvents(stream.Context(), r)
 	if err != nil {
 		return err
 	}
@@ -42,9 +42,14 @@ type eventStream struct {
 	leave    func()
 }
 
-// openEvents checks the request and finds where the stream begins. lookBack: with no cursor, begin so many records
-// before the end of each partition. The caller closes the stream.
-func (s *server) openEvents(ctx context.Context, r *gatewayv1.StreamEventsRequest, lookBack int64) (*eventStream, error) {
+// maxLookBack bounds look_back: a page that shows the latest events needs few.
+const maxLookBack = 1000
+
+// openEvents checks the request and finds where the stream begins. The caller closes the stream.
+func (s *server) openEvents(ctx context.Context, r *gatewayv1.StreamEventsRequest) (*eventStream, error) {
+	if n := r.GetLookBack(); n < 0 || n > maxLookBack {
+		return nil, badField("look_back", fmt.Sprintf("%d is not a number from 0 to %d", n, maxLookBack))
+	}
 	f, err := newFilter(r.GetFilter())
 	if err != nil {
 		return nil, err
@@ -53,7 +58,7 @@ func (s *server) openEvents(ctx context.Context, r *gatewayv1.StreamEventsReques
 	if err != nil {
 		return nil, err
 	}
-	at, err := s.startOf(ctx, f, r, lookBack)
+	at, err := s.startOf(ctx, f, r)
 	if err != nil {
 		leave()
 		return nil, err
@@ -174,7 +179,7 @@ func (e *eventStream) broken(ctx context.Context, b fetched) error {
 	case ctx.Err() != nil:
 		return nil
 	case errors.As(b.err, &gone):
-		oldest, err := e.s.startOf(ctx, e.f, &gatewayv1.StreamEventsRequest{FromStart: true}, 0)
+		oldest, err := e.s.startOf(ctx, e.f, &gatewayv1.StreamEventsRequest{FromStart: true})
 		if err != nil {
 			return err
 		}

@@ -322,7 +322,7 @@ func TestAClientThatDoesNotReadGrowsNoMemory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, limits{}, fillEvents).ready()
 	s := newServer(Options{Client: w.client, Partitions: partitions, Now: time.Now, Log: slog.New(slog.DiscardHandler), limits: limits{tick: 10 * time.Millisecond}.orDefault()})
-	e, err := s.openEvents(t.Context(), &gatewayv1.StreamEventsRequest{FromStart: true}, 0)
+	e, err := s.openEvents(t.Context(), &gatewayv1.StreamEventsRequest{FromStart: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -14,19 +13,15 @@ import (
 	gatewayv1 "github.com/plantloom/plantloom/gen/plantloom/gateway/v1"
 )
 
-// maxLookBack bounds the parameter look_back: a page that shows the latest events needs few.
-const maxLookBack = 1000
-
 // eventsSSE streams events as Server-Sent Events. The id of an event is its cursor, so that a browser that lost the
-// connection resumes by itself with Last-Event-ID. Beside the fields of StreamEventsRequest it takes look_back: with
-// no cursor, begin so many records before the end of each partition.
+// connection resumes by itself with Last-Event-ID.
 func (s *server) eventsSSE(w http.ResponseWriter, r *http.Request) {
-	req, lookBack, err := eventsRequest(r)
+	req, err := eventsRequest(r)
 	if err != nil {
 		writeProblem(w, status.Convert(err))
 		return
 	}
-	e, err := s.openEvents(r.Context(), req, lookBack)
+	e, err := s.openEvents(r.Context(), req)
 	if err != nil { // said with a status code, before the stream begins
 		writeProblem(w, status.Convert(err))
 		return
@@ -42,25 +37,15 @@ func (s *server) eventsSSE(w http.ResponseWriter, r *http.Request) {
 	}, func(at cursor) error { return out.ping("id: " + at.encode() + "\n") }))
 }
 
-func eventsRequest(r *http.Request) (*gatewayv1.StreamEventsRequest, int64, error) {
-	q := r.URL.Query()
-	lookBack := int64(0)
-	if v := q.Get("look_back"); v != "" {
-		n, err := strconv.ParseInt(v, 10, 64)
-		if err != nil || n < 1 || n > maxLookBack {
-			return nil, 0, badField("look_back", fmt.Sprintf("%q is not a number from 1 to %d", v, maxLookBack))
-		}
-		lookBack = n
-	}
-	q.Del("look_back")
+func eventsRequest(r *http.Request) (*gatewayv1.StreamEventsRequest, error) {
 	req := &gatewayv1.StreamEventsRequest{}
-	if err := fill(req, q); err != nil {
-		return nil, 0, err
+	if err := fill(req, r.URL.Query()); err != nil {
+		return nil, err
 	}
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		req.Cursor = last
 	}
-	return req, lookBack, nil
+	return req, nil
 }
 
 // tagsSSE streams tag values as Server-Sent Events, the current ones first.

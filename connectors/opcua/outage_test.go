@@ -159,7 +159,9 @@ func TestNothingIsLostOrRepeated(t *testing.T) {
 			config: func(c *opcua.Config) { c.QueueSize = 5 },
 			fault: func(r *rig) {
 				r.sink.block()
-				time.Sleep(time.Second)
+				r.await("nothing is asked for any more", func() bool { return r.srv.Stats().PublishRequests == 0 })
+				full := r.plant.count() + 30
+				r.await("the queues overflow", func() bool { return r.plant.count() > full && r.srv.Stats().PublishRequests == 0 })
 				r.sink.unblock()
 			}, count: "samples_backfilled",
 		},

@@ -332,6 +332,20 @@ func (r *rig) counted(name string) float64 {
 	return r.counts[name]
 }
 
+// status is what the source reported last.
+func (r *rig) status() pipeline.Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.statuses[len(r.statuses)-1]
+}
+
+// failures are what Run returned so far.
+func (r *rig) failures() []error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.errs)
+}
+
 func (r *rig) await(what string, f func() bool) {
 	r.t.Helper()
 	end := time.After(patience)

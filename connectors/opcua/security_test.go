@@ -37,7 +37,7 @@ func (r *rig) firstError() error {
 	r.start()
 	r.await("Run returned", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.errs) > 0 })
 	r.stop()
-	return r.errs[0]
+	return r.failures()[0]
 }
 
 // trust moves the rejected certificate to the trusted ones, as the message says.
@@ -81,7 +81,7 @@ func TestAnUnknownCertificateIsRejectedUntilAPersonTrustsIt(t *testing.T) {
 	if r.counted("sessions_reactivated") == 0 {
 		t.Error("the session was not activated again")
 	}
-	if got := r.statuses[len(r.statuses)-1].Details["security"]; got != "Basic256Sha256" {
+	if got := r.status().Details["security"]; got != "Basic256Sha256" {
 		t.Errorf("security %q", got)
 	}
 }
@@ -92,7 +92,7 @@ func TestKeysAreRenewedUnderLoad(t *testing.T) {
 	r := newRig(t, p, func(c *opcua.Config) { secure(c); c.Security.Mode = opcua.Sign; c.ChannelLifetime = time.Second })
 	_ = r.firstError()
 	r.trust()
-	r.errs = nil
+	before := len(r.failures())
 	r.start()
 	r.awaitTick(0)
 	stop := r.run()
@@ -100,8 +100,8 @@ func TestKeysAreRenewedUnderLoad(t *testing.T) {
 	stop()
 	r.awaitTick(r.plant.count())
 	r.exact()
-	if len(r.errs) != 0 {
-		t.Errorf("the connection was lost: %v", r.errs)
+	if errs := r.failures()[before:]; len(errs) != 0 {
+		t.Errorf("the connection was lost: %v", errs)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestAutoTakesNoneOnlyWhenThatIsAllowed(t *testing.T) {
 	r := newRig(t, newPlant(t, nil), func(c *opcua.Config) { secure(c); c.Security.AllowInsecure = true })
 	r.start()
 	r.awaitTick(0)
-	if got := r.statuses[0].Details["security"]; got != "None" {
+	if got := r.status().Details["security"]; got != "None" {
 		t.Errorf("security %q", got)
 	}
 }

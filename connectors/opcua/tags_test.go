@@ -30,10 +30,7 @@ func TestATagThatTheServerRefusesDoesNotStopTheOthers(t *testing.T) {
 			t.Errorf("%s: %+v", tag, s)
 		}
 	}
-	r.mu.Lock()
-	st := r.statuses[0]
-	r.mu.Unlock()
-	if st.State != pipeline.Degraded || !strings.Contains(st.Reason, "2 of 22 tags") || !strings.Contains(st.Reason, "BadNodeIdUnknown") {
+	if st := r.status(); st.State != pipeline.Degraded || !strings.Contains(st.Reason, "2 of 22 tags") || !strings.Contains(st.Reason, "BadNodeIdUnknown") {
 		t.Errorf("status %+v", st)
 	}
 	p.srv.Add("Ghost", uaserver.Variable{Value: int64(7), At: time.Now()})

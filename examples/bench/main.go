@@ -28,6 +28,9 @@ func main() {
 	} else {
 		err = bench(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	}
+	if ctx.Err() != nil {
+		err = errors.New("interrupted; nothing was written")
+	}
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,32 +50,36 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // serveSpine is the child that runs the roles. It says that it is ready, begins with the parent's word, and ends with
 // its result; so the parent looks at the broker at the same two instants.
 func serveSpine(ctx context.Context, p parent, now func() time.Time) error {
-	var s spine
+	s := spine{now: now, begin: make(chan struct{})}
 	if err := p.dec.Decode(&s.job); err != nil {
 		return fmt.Errorf("reading the job: %w", err)
 	}
-	s.now, s.begin = now, make(chan struct{})
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
 	defer s.client.Close()
+	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var g errgroup.Group
-	failed := make(chan error, 1+s.job.Partitions)
-	run := func(f func(context.Context) error) {
-		g.Go(func() error {
-			if err := f(ctx); err != nil {
-				failed <- err
-			}
-			return nil
-		})
+	g.Go(func() error {
+		defer stop() // the roles run until the measurement is over
+		return s.measure(ctx, p)
+	})
+	if s.job.Collect {
+		g.Go(func() error { return s.collect(ctx) })
 	}
 	if s.job.Map {
 		for part := range s.job.Partitions {
-			run(func(ctx context.Context) error { return s.mapPartition(ctx, int32(part)) })
+			g.Go(func() error { return s.mapPartition(ctx, int32(part)) })
 		}
-		s.restored.Wait()
+	}
+	return g.Wait()
+}
+
+// measure lets the roles begin when the parent says so, waits until they are done, and hands over what they took.
+func (s *spine) measure(ctx context.Context, p parent) error {
+	if err := s.ready(ctx); err != nil {
+		return err
 	}
 	var word string
 	if err := errors.Join(p.enc.Encode("ready"), p.dec.Decode(&word)); err != nil {
@@ -86,15 +89,12 @@ func serveSpine(ctx context.Context, p parent, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	began := now()
+	began := s.now()
 	close(s.begin)
-	if s.job.Collect {
-		run(s.collect)
-	}
-	if err := s.wait(ctx, failed); err != nil {
+	if err := s.wait(ctx); err != nil {
 		return err
 	}
-	r := spineResult{Wall: now().Sub(began), Steps: s.steps.Load()}
+	r := spineResult{Wall: s.now().Sub(began), Steps: s.steps.Load()}
 	after, err := used()
 	if err != nil {
 		return err
@@ -103,8 +103,7 @@ func serveSpine(ctx context.Context, p parent, now func() time.Time) error {
 	if err := errors.Join(p.enc.Encode(r), p.dec.Decode(&word)); err != nil { // the parent looks at the broker meanwhile
 		return fmt.Errorf("handing over the result: %w", err)
 	}
-	stop()
-	return g.Wait()
+	return nil
 }
 
 // spine is the run in its process.
@@ -114,10 +113,10 @@ type spine struct {
 	client   *kafka.Client
 	set      *mapping.Set
 	tags     []pipeline.Tag
-	begin    chan struct{}  // closed: go
-	restored sync.WaitGroup // map partitions that have not read their state
-	emitted  atomic.Int64   // samples that are durable in the inbox
-	mapped   atomic.Int64   // events that are committed
+	begin    chan struct{} // closed: go
+	restored chan struct{} // one of each map partition that has read its state
+	emitted  atomic.Int64  // samples that are durable in the inbox
+	mapped   atomic.Int64  // events that are committed
 	steps    atomic.Int64
 }
 
@@ -125,7 +124,7 @@ func (s *spine) prepare(ctx context.Context) (err error) {
 	if s.set, s.tags, err = loadSet(s.job.Plant, s.job.Machines); err != nil {
 		return err
 	}
-	s.restored.Add(s.job.Partitions)
+	s.restored = make(chan struct{}, s.job.Partitions)
 	s.client, err = open(ctx, s.job.Broker, s.job.Partitions, s.now)
 	return err
 }
@@ -135,8 +134,33 @@ func (s *spine) done() bool {
 	return (!s.job.Collect || s.emitted.Load() >= int64(s.job.Samples)) && (!s.job.Map || s.mapped.Load() >= s.job.Events)
 }
 
+// ready returns when every role waits for the start.
+func (s *spine) ready(ctx context.Context) error {
+	if !s.job.Map {
+		return nil
+	}
+	for range s.job.Partitions {
+		select {
+		case <-s.restored:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// begun returns when the measurement begins.
+func (s *spine) begun(ctx context.Context) error {
+	select {
+	case <-s.begin:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // wait returns when the run is complete. It looks every 2 ms, which bounds what the wall time is wrong by.
-func (s *spine) wait(ctx context.Context, failed <-chan error) error {
+func (s *spine) wait(ctx context.Context) error {
 	look := time.NewTicker(2 * time.Millisecond)
 	defer look.Stop()
 	last, moved := int64(0), s.now()
@@ -144,8 +168,6 @@ func (s *spine) wait(ctx context.Context, failed <-chan error) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case err := <-failed:
-			return err
 		case <-look.C:
 		}
 		if n := s.emitted.Load() + s.mapped.Load(); n != last {
@@ -159,6 +181,9 @@ func (s *spine) wait(ctx context.Context, failed <-chan error) error {
 
 // collect runs the collect role over a source that emits as fast as Emit returns.
 func (s *spine) collect(ctx context.Context) error {
+	if s.begun(ctx) != nil {
+		return nil // another role has failed, and says why
+	}
 	return collect.Run(ctx, s, collect.Options{
 		ID: sourceID, Tags: s.tags, Client: s.client, Partitions: s.job.Partitions, Log: quiet(), Now: s.now,
 		Report: func(pipeline.Status) {}, Count: func(string, float64) {},
@@ -205,12 +230,8 @@ func (s *spine) mapPartition(ctx context.Context, part int32) error {
 			}
 		},
 		Restored: func(ctx context.Context) error {
-			s.restored.Done()
-			select {
-			case <-s.begin:
-			case <-ctx.Done():
-			}
-			return nil
+			s.restored <- struct{}{}
+			return s.begun(ctx)
 		},
 	})
 }

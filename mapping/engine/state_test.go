@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -183,4 +184,31 @@ func TestApplyAllocatesLittle(t *testing.T) {
 	if n > 2 {
 		t.Errorf("%v allocations for a repeated sample", n)
 	}
+}
+
+// One process runs an engine per partition over the same programs; run with -race.
+func TestEnginesShareAProgram(t *testing.T) {
+	t.Parallel()
+	sp := stationSpec(BadOmit, func(sp *Spec) {
+		item := &sp.Rules[0].Set[2].Value.Items[0]
+		item.Fields = set("characteristic_id: x", "value: 12.5", "measured_at: 2026-03-02T06:00:00Z")
+		sp.Outputs = []Output{{Name: src("ack"), Type: "int"}}
+		sp.Rules[0].Ack = []Assign{{src("ack"), literalNode("7")}}
+	})
+	p := must(t, sp)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			w := newWorld(t, Bound{p, machineOf(sp, "P1", assetPath, nil)})
+			for i := range 50 {
+				now := time.Duration(i) * s
+				w.read(reading{now, "P1/ready", i%2 == 1})
+			}
+			w.upto(60 * s)
+			if len(w.out.Events) != 25 || len(rendered(t, &w.out)) == 0 {
+				t.Errorf("%d events", len(w.out.Events))
+			}
+		})
+	}
+	group.Wait()
 }

@@ -32,6 +32,10 @@ func (c *fieldCompiler) single(fd protoreflect.FieldDescriptor, n *Node, full st
 			c.fault(place(n.Literal.Source, 0), code, near, "", "the field %q wants %s, not %q", full, why, n.Literal.Text)
 			return nil
 		}
+		if fd.Message() != nil {
+			// Each event has its own copy: encoding writes into messages, and engines share the program.
+			return func(*formula.Frame) (protoreflect.Value, bool, error) { return copied(v.Message()) }
+		}
 		return func(*formula.Frame) (protoreflect.Value, bool, error) { return v, true, nil }
 	}
 	c.fault(n.At, "WRONG_TYPE", "", "", "the field %q wants one value", full)

@@ -3,6 +3,8 @@ package engine
 import (
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
@@ -68,7 +70,8 @@ func (c *compiler) assign(s *scope, o *outputDef, n *Node) (d assignDef, ok bool
 				c.fault(place(n.Literal.Source, 0), "OUT_OF_RANGE", "", "", "%s", r.message)
 				return d, false
 			}
-			d.value = func(*formula.Frame) (*eventv1.Value, *refusal) { return v, nil }
+			// Each command has its own copy: encoding writes into messages, and engines share the program.
+			d.value = func(*formula.Frame) (*eventv1.Value, *refusal) { return proto.Clone(v).(*eventv1.Value), nil }
 			return d, true
 		}
 		c.fault(place(n.Literal.Source, 0), "WRONG_TYPE", "", "", "the output %q wants %s, not %q", o.name, why, n.Literal.Text)

@@ -243,6 +243,22 @@ func TestCanonicalTextIgnoresSpacesAndComments(t *testing.T) {
 	}
 }
 
+// The parser shares the middle of a chain of comparisons, so that naive walks take exponential time.
+func TestNestedChainsOfComparisonsTakeBoundedTime(t *testing.T) {
+	t.Parallel()
+	text := "i"
+	for range 200 {
+		text = "i < (" + text + ") < i"
+	}
+	b := newBench(t)
+	if e := Compile(text, b.env()); e.Kind != Invalid {
+		t.Error("not refused")
+	}
+	if Canonical(text) != text {
+		t.Error("not taken as it is")
+	}
+}
+
 func TestUnits(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -34,19 +34,54 @@ func Compile(text string, env *Env) *Expr {
 	return e
 }
 
-// Canonical returns the formula's text without spaces and comments that mean nothing, or text itself when it cannot be
-// read. Equal meaning by form gives equal text: state belongs to it.
-func Canonical(text string) (out string) {
+// Canonical returns the formula's text without spaces and comments that mean nothing, or text itself when the checker
+// would refuse its form. Equal meaning by form gives equal text: state belongs to it.
+func Canonical(text string) string {
 	c := &checker{env: &Env{Report: func(Fault) {}}, text: text}
-	defer func() {
-		if recover() != nil { // the printer of a tree that the checker refuses
-			out = text
-		}
-	}()
-	if node := c.parse(); node != nil {
-		return node.String()
+	node, left := c.parse(), MaxNodes
+	if node == nil || !bounded(node, &left) {
+		return text
 	}
-	return text
+	return node.String()
+}
+
+// bounded says whether a tree is of the checker's forms and has no more nodes than left. The parser uses the middle of
+// a < b < c twice, so that the text of a small tree can be exponentially long.
+func bounded(n ast.Node, left *int) bool {
+	if *left--; *left < 0 || n == nil {
+		return false
+	}
+	all := func(nodes ...ast.Node) bool {
+		for _, x := range nodes {
+			if !bounded(x, left) {
+				return false
+			}
+		}
+		return true
+	}
+	switch x := n.(type) {
+	case *ast.NilNode, *ast.BoolNode, *ast.IntegerNode, *ast.FloatNode, *ast.StringNode, *ast.IdentifierNode:
+		return true
+	case *ast.MemberNode:
+		return all(x.Node, x.Property)
+	case *ast.ChainNode:
+		return all(x.Node)
+	case *ast.UnaryNode:
+		return all(x.Node)
+	case *ast.BinaryNode:
+		return all(x.Left, x.Right)
+	case *ast.ConditionalNode:
+		return all(x.Cond, x.Exp1, x.Exp2)
+	case *ast.VariableDeclaratorNode:
+		return all(x.Value, x.Expr)
+	case *ast.ArrayNode:
+		return all(x.Nodes...)
+	case *ast.CallNode:
+		return all(x.Callee) && all(x.Arguments...)
+	case *ast.BuiltinNode:
+		return all(x.Arguments...)
+	}
+	return false
 }
 
 type checker struct {

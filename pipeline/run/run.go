@@ -86,7 +86,12 @@ func Run(ctx context.Context, o Options) error {
 	defer stopBroker()
 	var brokers errgroup.Group
 	if o.Plant.File.Kafka.Embedded && slices.Contains(o.Roles, "broker") {
-		brokers.Go(func() error { return p.runBroker(brokerCtx) })
+		b := p.newBroker()
+		brokers.Go(func() error { return p.runBroker(brokerCtx, b) })
+		select { // a foreign broker on our port is never taken for ours
+		case <-b.Ready():
+		case <-ctx.Done():
+		}
 	}
 	err = p.runAll(ctx)
 	stopBroker()
@@ -131,25 +136,31 @@ func (p *process) openKafka() (*kafka.Client, error) {
 	})
 }
 
-// runBroker keeps the embedded broker running as a child process: its crash never takes the plant down.
-func (p *process) runBroker(ctx context.Context) error {
+// newBroker is the embedded broker, not started yet.
+func (p *process) newBroker() *broker.Child {
 	k := p.o.Plant.File.Kafka
-	c := p.reg.component("broker", "broker")
 	argv := append(slices.Clone(p.o.Self), "broker", "--dir", filepath.Join(p.o.Plant.File.StateDir, "broker"), "--listen", k.Listen, fmt.Sprintf("--fsync=%v", k.Fsync))
 	for _, t := range p.topics() {
 		if t.Retention > 0 {
 			argv = append(argv, "--retain", fmt.Sprintf("%s=%s", t.Name, t.Retention))
 		}
 	}
-	b := broker.NewChild(argv, k.Listen, p.o.Log)
-	go func() {
+	return broker.NewChild(argv, k.Listen, p.o.Log)
+}
+
+// runBroker keeps the embedded broker running as a child process: its crash never takes the plant down.
+func (p *process) runBroker(ctx context.Context, b *broker.Child) error {
+	c := p.reg.component("broker", "broker")
+	var ready errgroup.Group
+	ready.Go(func() error {
 		select {
 		case <-b.Ready():
-			c.report(pipeline.Status{State: pipeline.Running, Details: map[string]string{"listen": k.Listen}})
+			c.report(pipeline.Status{State: pipeline.Running, Details: map[string]string{"listen": p.o.Plant.File.Kafka.Listen}})
 		case <-ctx.Done():
 		}
-	}()
-	err := b.Run(ctx)
+		return nil
+	})
+	err := errors.Join(b.Run(ctx), ready.Wait())
 	c.report(pipeline.Status{State: pipeline.Stopped})
 	return err
 }

@@ -493,10 +493,13 @@ func (x *EventFilter) GetSerialNumber() string {
 }
 
 type StreamEventsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Filter        *EventFilter           `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
-	Cursor        string                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`                         // from an earlier response; empty: from now
-	FromStart     bool                   `protobuf:"varint,3,opt,name=from_start,json=fromStart,proto3" json:"from_start,omitempty"` // with an empty cursor: from the oldest event kept
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Filter    *EventFilter           `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	Cursor    string                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`                         // from an earlier response; empty: from now
+	FromStart bool                   `protobuf:"varint,3,opt,name=from_start,json=fromStart,proto3" json:"from_start,omitempty"` // with an empty cursor: from the oldest event kept
+	// With an empty cursor: from so many records before the end of each partition, 0 to 1,000. For a page that shows the
+	// latest events.
+	LookBack      int32 `protobuf:"varint,4,opt,name=look_back,json=lookBack,proto3" json:"look_back,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -552,6 +555,14 @@ func (x *StreamEventsRequest) GetFromStart() bool {
 	return false
 }
 
+func (x *StreamEventsRequest) GetLookBack() int32 {
+	if x != nil {
+		return x.LookBack
+	}
+	return 0
+}
+
+// An answer without an event carries a cursor alone: nothing that the filter wants lies before it.
 type StreamEventsResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Cursor    string                 `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"` // resume here: the next event is the one after this
@@ -1464,12 +1475,13 @@ const file_plantloom_gateway_v1_gateway_proto_rawDesc = "" +
 	"\border_id\x18\x03 \x01(\tR\aorderId\x12\x1f\n" +
 	"\vwork_center\x18\x04 \x01(\tR\n" +
 	"workCenter\x12#\n" +
-	"\rserial_number\x18\x05 \x01(\tR\fserialNumber\"\x87\x01\n" +
+	"\rserial_number\x18\x05 \x01(\tR\fserialNumber\"\xa4\x01\n" +
 	"\x13StreamEventsRequest\x129\n" +
 	"\x06filter\x18\x01 \x01(\v2!.plantloom.gateway.v1.EventFilterR\x06filter\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12\x1d\n" +
 	"\n" +
-	"from_start\x18\x03 \x01(\bR\tfromStart\"\x86\x02\n" +
+	"from_start\x18\x03 \x01(\bR\tfromStart\x12\x1b\n" +
+	"\tlook_back\x18\x04 \x01(\x05R\blookBack\"\x86\x02\n" +
 	"\x14StreamEventsResponse\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x1d\n" +
