@@ -25,6 +25,10 @@ const LedgerFile = "ledger.jsonl"
 // segmentSize is when the journal begins a new segment.
 const segmentSize = 8 << 20
 
+// maxLate is how long the plant may be late and still make up the scans that it
+// missed.
+const maxLate = 10 * time.Second
+
 // unit is a line in the plant's loop.
 type unit struct {
 	line  *line.Line
@@ -174,11 +178,18 @@ func (p *Plant) loop(ctx context.Context) error {
 }
 
 // scan steps the lines whose turn it is and commits what they did. A tick that
-// comes a little early counts for the turn it is nearest to.
+// comes a little early counts for the turn it is nearest to. A PLC's scan is
+// never late; when this machine was too busy, the missed scans are made up with
+// their own times, so that values keep the distance that a line gives them.
 func (p *Plant) scan(now time.Time) error {
 	for _, u := range p.units {
 		if now.Add(p.cycle / 2).Before(u.next) {
 			continue
+		}
+		if late := now.Sub(u.next); !u.next.IsZero() && late < maxLate {
+			for ; u.next.Add(u.every).Before(now); u.next = u.next.Add(u.every) {
+				u.line.Step(u.next)
+			}
 		}
 		u.line.Step(now)
 		u.next = now.Add(p.cycle / 2).Truncate(u.every).Add(u.every)
