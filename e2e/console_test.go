@@ -23,13 +23,13 @@ func TestConsole(t *testing.T) {
 	seen := servers.Browse(t, servers.Page{
 		URL: w.url("/"), Width: 1280, Height: 1100, Screenshot: *picture, Limit: 45 * time.Second,
 		Wait: []servers.Seen{
-			{Selector: "#summary", Text: "^ready"},
-			{Selector: "#live", Text: "live"},
+			{Selector: "#verdict", Text: "[Rr]unning"},
+			{Selector: "#live", Text: "live$"},
 			{Selector: "#lines .card", Text: "L1"},
 			{Selector: "#lines .card", Text: "L9"},
 			{Selector: "#orders tr", Text: order},
-			{Selector: "#orders tr", Text: "COMPLETED · final"},
-			{Selector: "#quality tr", Text: "cap_torque"},
+			{Selector: "#orders tr", Text: "completed, final"},
+			{Selector: "#quality tr", Text: "cap torque"},
 			{Selector: "#components tr", Text: "source/line"},
 			{Selector: good, Rises: true},
 		},

@@ -40,7 +40,7 @@ async function main() {
 // grown waits until the element's number is larger than it is now, and returns
 // what it was.
 async function grown(page, seen, selector, timeout) {
-  const number = async () => Number.parseFloat(await seen.innerText());
+  const number = async () => Number.parseFloat(await seen.innerText()) || 0; // an empty cell is none yet
   const from = await number();
   for (const end = Date.now() + timeout; !((await number()) > from); ) {
     if (Date.now() > end) throw new Error(`${selector} is ${await seen.innerText()} and does not rise`);

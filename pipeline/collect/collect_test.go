@@ -114,6 +114,36 @@ func TestABatchIsSplitByAssetAndKeepsValuesQualityAndPositions(t *testing.T) {
 	}
 }
 
+func TestSamplesWithAndWithoutPositionsDoNotShareARecord(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	out, err := newOutlet(t.Context(), options(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var samples []pipeline.Sample
+	for _, p := range []uint64{5, 6, 0, 0, 7} {
+		samples = append(samples, pipeline.Sample{Tag: "L1/a", Value: pipeline.Uint(p), At: t0, Position: p})
+	}
+	if err := out.Emit(t.Context(), pipeline.Batch{Samples: samples, Watermark: t0}); err != nil {
+		t.Fatal(err)
+	}
+	var got []uint64
+	var promised []bool
+	for _, in := range inboxOf(t, c) {
+		for _, s := range inbox.Decode(in.GetTags(), nil) {
+			got = append(got, s.Position)
+		}
+		promised = append(promised, in.GetTags().GetWatermarkNs() != 0)
+	}
+	if diff := cmp.Diff([]uint64{5, 6, 0, 0, 7}, got); diff != "" {
+		t.Errorf("positions (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]bool{false, false, true}, promised); diff != "" {
+		t.Errorf("records with a watermark (-want +got):\n%s", diff)
+	}
+}
+
 func TestAnUnknownTagIsAnErrorAndNothingIsWritten(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
@@ -364,6 +394,22 @@ func TestWhileTheDeviceIsAwayACommandWaitsUntilItsDeadline(t *testing.T) {
 	want := []string{"demo/L1 a rule/a DONE", "demo/L1 late rule/late EXPIRED"}
 	if diff := cmp.Diff(want, runCommandsUntil(t, c, d, 2)); diff != "" {
 		t.Errorf("results (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnAcknowledgementThatIsRefusedIsGivenUp(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	d := &device{script: idle, reply: func(_ int, cmd *inboxv1.Command) (*inboxv1.CommandResult, error) {
+		if cmd.GetIdempotent() {
+			return result(cmd, inboxv1.CommandOutcome_COMMAND_OUTCOME_REFUSED, "not writable"), nil
+		}
+		return result(cmd, inboxv1.CommandOutcome_COMMAND_OUTCOME_DONE, ""), nil
+	}}
+	send(t, c, &inboxv1.Command{CommandId: "ack", SourceId: "line", AssetPath: "demo/L1", Idempotent: true}, command("b", time.Minute))
+	runCommandsUntil(t, c, d, 1)
+	if diff := cmp.Diff([]string{"ack", "ack", "ack", "ack", "ack", "b"}, d.calls); diff != "" {
+		t.Errorf("executed (-want +got):\n%s", diff)
 	}
 }
 

@@ -20,6 +20,7 @@ const (
 	startWithin = 2 * time.Second
 	takeOver    = 3 * time.Second
 	retryEvery  = 250 * time.Millisecond
+	refusals    = 5 // of one acknowledgement, before it is given up
 )
 
 // commands executes the commands of one source, one at a time and each at most once (R3).
@@ -202,21 +203,23 @@ func (c *commands) finish(ctx context.Context, cmd *inboxv1.Command, res *inboxv
 	return nil
 }
 
-// acknowledge writes an idempotent command until the device has taken or refused it. It names what it
-// acknowledges, so a repeat after a crash is harmless, and it has no deadline: the device waits for it.
+// acknowledge writes an idempotent command until the device has taken it. It names what it acknowledges, so a repeat
+// after a crash is harmless, and it has no deadline: the device waits for it. A device that refuses it again and again
+// does not keep the commands behind it waiting.
 func (c *commands) acknowledge(ctx context.Context, cmd *inboxv1.Command) error {
-	for {
+	for refused := 0; ; {
 		res, err := c.device.Execute(ctx, cmd)
-		switch {
-		case err == nil:
+		if err == nil && res.GetOutcome() == inboxv1.CommandOutcome_COMMAND_OUTCOME_DONE {
 			c.o.Count("acknowledgements", 1)
-			if res.GetOutcome() != inboxv1.CommandOutcome_COMMAND_OUTCOME_DONE {
-				c.o.Count("acknowledgements_refused", 1)
-				c.o.Log.Error("the device refused an acknowledgement; check that the tag is writable there", "connector", c.o.ID, "asset", cmd.GetAssetPath(), "code", res.GetCode(), "err", res.GetMessage())
-			}
 			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
+		}
+		if err == nil {
+			refused++
+		}
+		if refused == refusals {
+			c.o.Count("acknowledgements_refused", 1)
+			c.o.Log.Error("the device refuses an acknowledgement; check that the tag is writable there", "connector", c.o.ID, "asset", cmd.GetAssetPath(), "outcome", res.GetOutcome().String(), "code", res.GetCode(), "err", res.GetMessage())
+			return nil
 		}
 		if !sleep(ctx, retryEvery) {
 			return ctx.Err()

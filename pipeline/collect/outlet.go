@@ -127,7 +127,7 @@ func (out *outlet) sampleRecords(b pipeline.Batch) ([]kafka.Record, error) {
 	for _, asset := range assets {
 		samples := byAsset[asset]
 		for len(samples) > 0 {
-			n := min(len(samples), maxSamples)
+			n := cut(samples)
 			part := b
 			if n < len(samples) {
 				part.Watermark = time.Time{} // only the last record of an asset may promise anything
@@ -141,6 +141,15 @@ func (out *outlet) sampleRecords(b pipeline.Batch) ([]kafka.Record, error) {
 		}
 	}
 	return recs, nil
+}
+
+// cut returns how many samples the next record takes: not too many, and either all with a position or all without.
+func cut(samples []pipeline.Sample) int {
+	n := 1
+	for n < len(samples) && n < maxSamples && (samples[n].Position == 0) == (samples[0].Position == 0) {
+		n++
+	}
+	return n
 }
 
 // beat writes one heartbeat per inbox partition and period, so that time moves where tags are quiet (R10).

@@ -17,7 +17,7 @@ type Meta struct {
 }
 
 // Encode makes the record of samples that all belong to one asset. samples is not kept.
-// Handles index the record's own tags, so that a record explains itself (R8).
+// Handles index the record's own tags, so that a record explains itself (R8). Either all samples have a position or none.
 func Encode(source string, b pipeline.Batch, samples []pipeline.Sample, meta func(tag string) Meta) *inboxv1.InboxRecord {
 	tb := &inboxv1.TagBatch{
 		SourceId: source, Session: b.Session, State: inboxv1.SourceState(b.State), WatermarkNs: nanos(b.Watermark),
