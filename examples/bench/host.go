@@ -18,10 +18,10 @@ type host struct {
 	Cores, MaxProcs     int
 	MemoryMiB           int
 	Sync                spread // ms of a 4 KiB write with fsync in the directory of the brokers
-	Load                string // load averages when the bench began
+	Load                string // load averages when the bench began, "unknown" where the system has none
 }
 
-// look describes this machine; dir is where the brokers keep their files.
+// describe looks at this machine; dir is where the brokers keep their files.
 func describe(ctx context.Context, dir string, now func() time.Time) (host, error) {
 	h := host{
 		OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Cores: runtime.NumCPU(), MaxProcs: runtime.GOMAXPROCS(0),
@@ -57,6 +57,13 @@ func load() string {
 		return strings.Join(f[:3], " ")
 	}
 	return "unknown"
+}
+
+// busy says whether the machine had other work when the bench began.
+func (h host) busy() bool {
+	var one float64
+	_, err := fmt.Sscan(h.Load, &one)
+	return err == nil && one > 0.5
 }
 
 // commit names the version of the source in the working directory, with "+changes" when it is not as committed.

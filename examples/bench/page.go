@@ -44,6 +44,11 @@ func writeHost(w writer, r results) {
 	w("| Load averages at the start | %s |", h.Load)
 	w("| Command | `%s` |", o.Command)
 	w("")
+	if h.busy() {
+		w("**The machine was not idle when this was measured.** Other programs took part of the cores and of the disk: wall times are")
+		w("longer and samples per second fewer than these stages need, and CPU times are somewhat greater.")
+		w("")
+	}
 }
 
 func writeEndToEnd(w writer, r results) {
@@ -155,8 +160,8 @@ func (f figure) cpu() float64 { return f.CPU }
 func writeComparisons(w writer, r results) {
 	w("## Compared with other ways, in the same run")
 	w("")
-	w("Ratios are taken within each round, in which the ways follow one another, so that a slow minute of the machine meets them all. The ways count the same pieces for the same orders,")
-	w("which is checked each time. The hand-written one does less: no order of event time behind a watermark, no repeats told, no")
+	w("Ratios are taken within each round, in which the ways follow one another, so that a slow minute of the")
+	w("machine meets them all. The ways count the same pieces for the same orders, which is checked each time. The hand-written one does less: no order of event time behind a watermark, no repeats told, no")
 	w("quality, no stable ids or provenance, no state that survives. What the engine takes more is the price of these.")
 	w("")
 	writeRatios(w, "The mapping of the bottling line", "sample", r.Ways)

@@ -128,6 +128,17 @@ func TestThePageShowsEveryFigure(t *testing.T) {
 	}
 }
 
+func TestThePageSaysWhenTheMachineWasNotIdle(t *testing.T) {
+	t.Parallel()
+	for load, busy := range map[string]bool{"0.1 3 3": false, "unknown": false, "9.5 9.2 6.7": true} {
+		r := madeUp()
+		r.Host.Load = load
+		if got := strings.Contains(page(r), "was not idle"); got != busy {
+			t.Errorf("at load %s it says so: %v", load, got)
+		}
+	}
+}
+
 func TestSharesCountEventsByHowManyASampleGives(t *testing.T) {
 	t.Parallel()
 	got := map[string]float64{}

@@ -22,6 +22,12 @@ func used() (usage, error) {
 	if runtime.GOOS != "darwin" { // getrusage(2): kilobytes everywhere else
 		u.PeakRSS *= 1024
 	}
+	// Linux hands the maximum of getrusage on from parent to child; VmHWM is this program's own.
+	if peak := 0; runtime.GOOS == "linux" {
+		if _, err := fmt.Sscan(field("/proc/self/status", "VmHWM"), &peak); err == nil {
+			u.PeakRSS = int64(peak) * 1024
+		}
+	}
 	text, err := os.ReadFile("/proc/self/io")
 	if err != nil {
 		return u, nil // not Linux, or not permitted: the bytes stay 0

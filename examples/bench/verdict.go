@@ -70,8 +70,9 @@ func writeDominating(w writer, r results) {
 	w("With fsync a sample costs %s CPU-ns in the roles and %s in the broker, %.0f %% of the two; the run keeps %s of %d cores", number(roles), number(broker), 100*broker/(roles+broker), number(cores), r.Host.Cores)
 	w("busy. The rest is waiting: for the disk, for acknowledgements of the one batch that is under way at a time, and for other programs.")
 	w("Measured by themselves the stages of the roles add up to %s ns. The greatest are %s;", number(sum), strings.Join(named[:3], ", ")+" and "+named[3])
-	w("together they are %.0f %% of that sum. The roles' CPU time end to end is %s ns away from the sum; that is what the stages do not", 100*(list[0].ns+list[1].ns+list[2].ns+list[3].ns)/sum, number(roles-sum))
-	w("hold: cutting batches by line, saving the cursor with each batch, polling, and requests beside a busy broker.")
+	w("together they are %.0f %% of that sum. The roles' CPU time end to end is %s ns away from the sum. What the stages do not hold is,", 100*(list[0].ns+list[1].ns+list[2].ns+list[3].ns)/sum, number(roles-sum))
+	w("among other things, cutting batches by line, saving the cursor with each batch, polling, waking up for small answers, and the")
+	w("work that Go's collector does on cores that wait.")
 	w("")
 }
 

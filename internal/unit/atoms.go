@@ -20,6 +20,9 @@ var atoms = [...]atom{
 	// ratios
 	{"%", false, "1/100", dim{}, ""}, {"[ppth]", false, "1/1000", dim{}, ""},
 	{"[ppm]", false, "1e-6", dim{}, ""}, {"[ppb]", false, "1e-9", dim{}, ""},
+	// pi and pi/180 are rounded, at the 37th decimal; every other ratio here is exact
+	{"[pi]", false, "3.1415926535897932384626433832795028842", dim{}, ""},
+	{"deg", false, "0.0174532925199432957692369076848861271", dim{0, 0, 0, 0, 0, 0, 0, 1}, ""},
 	// derived SI
 	{"Hz", true, "1", dim{0, 0, -1}, ""}, {"N", true, "1", dim{1, 1, -2}, ""}, {"Pa", true, "1", dim{-1, 1, -2}, ""},
 	{"J", true, "1", dim{2, 1, -2}, ""}, {"W", true, "1", dim{2, 1, -3}, ""}, {"C", true, "1", dim{0, 0, 1, 0, 1}, ""},
@@ -28,8 +31,8 @@ var atoms = [...]atom{
 	{"H", true, "1", dim{2, 1, -2, 0, -2}, ""}, {"Wb", true, "1", dim{2, 1, -2, 0, -1}, ""},
 	{"T", true, "1", dim{0, 1, -2, 0, -1}, ""}, {"sr", true, "1", dim{0, 0, 0, 0, 0, 0, 0, 2}, ""},
 	{"lm", true, "1", dim{0, 0, 0, 0, 0, 0, 1, 2}, ""}, {"lx", true, "1", dim{-2, 0, 0, 0, 0, 0, 1, 2}, ""},
-	// temperature
-	{"Cel", true, "1", dim{0, 0, 0, 1}, "273.15"}, {"[degF]", false, "5/9", dim{0, 0, 0, 1}, "459.67"},
+	// temperature; UCUM lets Cel take prefixes, but offset and factor below are of the bare unit
+	{"Cel", false, "1", dim{0, 0, 0, 1}, "273.15"}, {"[degF]", false, "5/9", dim{0, 0, 0, 1}, "459.67"},
 	{"[degR]", false, "5/9", dim{0, 0, 0, 1}, ""},
 	// time; the year is the Julian one
 	{"min", false, "60", dim{0, 0, 1}, ""}, {"h", false, "3600", dim{0, 0, 1}, ""}, {"d", false, "86400", dim{0, 0, 1}, ""},
@@ -42,8 +45,6 @@ var atoms = [...]atom{
 	{"gf", true, "0.00980665", dim{1, 1, -2}, ""}, {"[g]", true, "9.80665", dim{1, 0, -2}, ""},
 	{"P", true, "0.1", dim{-1, 1, -1}, ""}, {"St", true, "0.0001", dim{2, 0, -1}, ""},
 	{"cal", true, "4.184", dim{2, 1, -2}, ""}, {"cal_IT", true, "4.1868", dim{2, 1, -2}, ""},
-	// pi/180 to 37 decimals: the only ratio here that is not exact
-	{"deg", false, "0.0174532925199432957692369076848861271", dim{0, 0, 0, 0, 0, 0, 0, 1}, ""},
 	// international inch and pound: 0.0254 m and 0.45359237 kg (NIST SP 811, 2008, appendix B)
 	{"[in_i]", false, "0.0254", dim{1}, ""}, {"[ft_i]", false, "0.3048", dim{1}, ""}, {"[yd_i]", false, "0.9144", dim{1}, ""},
 	{"[mi_i]", false, "1609.344", dim{1}, ""}, {"[mil_i]", false, "0.0000254", dim{1}, ""},

@@ -41,11 +41,11 @@ var codes = [...]struct{ code, ucum string }{
 	{"D46", "V.A"}, {"KVA", "kV.A"}, {"D44", "V.A{reactive}"}, {"KVR", "kV.A{reactive}"},
 	// speed, acceleration, rotation
 	{"MTS", "m/s"}, {"KMH", "km/h"}, {"2X", "m/min"}, {"C16", "mm/s"}, {"H81", "mm/min"}, {"FS", "[ft_i]/s"}, {"FR", "[ft_i]/min"},
-	{"HM", "[mi_i]/h"}, {"MSK", "m/s2"}, {"C81", "rad"}, {"DD", "deg"}, {"2A", "rad/s"}, {"E96", "deg/s"},
+	{"HM", "[mi_i]/h"}, {"MSK", "m/s2"}, {"C81", "rad"}, {"C25", "mrad"}, {"DD", "deg"}, {"2A", "rad/s"}, {"E96", "deg/s"},
 	// flow of mass and of volume
 	{"KGS", "kg/s"}, {"F31", "kg/min"}, {"E93", "kg/h"}, {"F29", "g/s"}, {"F28", "g/min"}, {"F27", "g/h"}, {"E18", "t/h"},
 	{"4U", "[lb_av]/h"}, {"K78", "[lb_av]/min"},
-	{"MQS", "m3/s"}, {"MQH", "m3/h"}, {"L2", "l/min"}, {"E32", "l/h"}, {"G51", "l/s"}, {"40", "ml/s"}, {"41", "ml/min"},
+	{"MQS", "m3/s"}, {"MQH", "m3/h"}, {"L2", "l/min"}, {"E32", "l/h"}, {"LD", "l/d"}, {"G51", "l/s"}, {"40", "ml/s"}, {"41", "ml/min"},
 	// density and concentration
 	{"KMQ", "kg/m3"}, {"23", "g/cm3"}, {"GL", "g/l"}, {"M1", "mg/l"}, {"B35", "kg/l"}, {"GP", "mg/m3"}, {"C38", "mol/l"},
 	{"28", "kg/m2"}, {"GM", "g/m2"}, {"KL", "kg/m"}, {"GF", "g/m"}, {"C34", "mol"},

@@ -23,7 +23,8 @@ func nearest(text string) string {
 			return h.meant
 		}
 	}
-	best, bestDistance := "", 1+len([]rune(text))/4
+	// Of three or four letters one may differ, of more a quarter.
+	best, bestDistance := "", 1+(len([]rune(text))+1)/4
 	if len(text) > maxText {
 		return ""
 	}

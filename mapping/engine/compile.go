@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
 
@@ -69,14 +70,17 @@ func (c *compiler) kind(name Source, text string) formula.Kind {
 	return k
 }
 
-func (c *compiler) unit(s Source) *formula.Unit {
+func (c *compiler) unit(s Source) *unit.Unit {
 	if s.Text == "" {
 		return nil
 	}
-	u, err := formula.ParseUnit(s.Text)
-	if err != nil {
-		c.fault(place(s, 0), "UNKNOWN_UNIT", formula.Nearest(s.Text, formula.UnitNames()), "use a UCUM or UNECE code", "unknown unit %q: %v", s.Text, err)
-		return nil
+	return c.unitAt(place(s, 0), s.Text)
+}
+
+func (c *compiler) unitAt(at Pos, text string) *unit.Unit {
+	u, fault := formula.ReadUnit(text)
+	if fault != nil {
+		c.fault(at, fault.Code, fault.Near, fault.Hint, "%s", fault.Message)
 	}
 	return u
 }
@@ -150,11 +154,7 @@ func (c *compiler) parameter(o Output, row Parameter) *outputDef {
 		c.fault(row.At, "WRONG_TYPE", formula.Nearest(row.Type, []string{"bool", "int", "uint", "float", "text"}), "", "parameter %q has an unknown type %q", row.Name, row.Type)
 	}
 	if row.Unit != "" {
-		u, err := formula.ParseUnit(row.Unit)
-		if err != nil {
-			c.fault(row.At, "UNKNOWN_UNIT", formula.Nearest(row.Unit, formula.UnitNames()), "use a UCUM or UNECE code", "unknown unit %q: %v", row.Unit, err)
-		}
-		d.unit = u
+		d.unit = c.unitAt(row.At, row.Unit)
 	}
 	return d
 }

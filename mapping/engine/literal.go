@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
+	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
 
@@ -66,12 +67,12 @@ func literalMessage(fd protoreflect.FieldDescriptor, l *Literal) (v protoreflect
 		}
 		return protoreflect.ValueOfMessage(durationpb.New(d).ProtoReflect()), "", ""
 	case "plantloom.event.v1.Quantity":
-		value, unit, _ := strings.Cut(text, " ")
-		u, err := formula.ParseUnit(strings.TrimSpace(unit))
-		if _, ok := formula.ParseDecimal(value); !ok || err != nil || u.Code == "" {
+		value, code, _ := strings.Cut(text, " ")
+		u, err := unit.Parse(strings.TrimSpace(code))
+		if _, ok := formula.ParseDecimal(value); !ok || err != nil || u.Code() == "" {
 			return v, `a number with its unit, such as "12 C62"`, ""
 		}
-		return quantity(value, u.Code), "", ""
+		return quantity(value, u.Code()), "", ""
 	case "plantloom.event.v1.Value":
 		return protoreflect.ValueOfMessage(literalValue(l).ProtoReflect()), "", ""
 	}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
+	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
 
@@ -120,13 +121,13 @@ type fieldCompiler struct {
 
 // fields lowers the fields of a message. path are the messages above it, prefix their names.
 func (c *fieldCompiler) fields(desc protoreflect.MessageDescriptor, path []protoreflect.FieldDescriptor, fields []Field, prefix string) (out []fieldDef) {
-	unit, given := c.siblingUnit(desc, fields)
+	beside, given := c.siblingUnit(desc, fields)
 	for i := range fields {
-		out = append(out, c.field(desc, path, &fields[i], prefix, unit)...)
+		out = append(out, c.field(desc, path, &fields[i], prefix, beside)...)
 	}
-	if u := unit.found; u != nil && !given && u.Code != "" {
+	if u := beside.found; u != nil && !given && u.Code() != "" {
 		fd := desc.Fields().ByName("unit_code")
-		v := protoreflect.ValueOfString(u.Code)
+		v := protoreflect.ValueOfString(u.Code())
 		out = append(out, fieldDef{name: prefix + "unit_code", path: path, fd: fd, value: func(*formula.Frame) (protoreflect.Value, bool, error) { return v, true, nil }})
 	}
 	return out
@@ -134,8 +135,8 @@ func (c *fieldCompiler) fields(desc protoreflect.MessageDescriptor, path []proto
 
 // unitOf carries the unit between a value and the unit_code beside it.
 type unitOf struct {
-	want  *formula.Unit // of unit_code
-	found *formula.Unit // of the value
+	want  *unit.Unit // of unit_code
+	found *unit.Unit // of the value
 }
 
 // siblingUnit reads the unit_code that stands beside a value: the value is converted to it.
@@ -152,8 +153,8 @@ func (c *fieldCompiler) siblingUnit(desc protoreflect.MessageDescriptor, fields 
 		}
 		given = true
 		if f.Value.Literal != nil {
-			if unit, err := formula.ParseUnit(f.Value.Literal.Text); err == nil {
-				u.want = unit
+			if want, err := unit.Parse(f.Value.Literal.Text); err == nil {
+				u.want = &want
 			}
 		}
 	}
@@ -161,7 +162,7 @@ func (c *fieldCompiler) siblingUnit(desc protoreflect.MessageDescriptor, fields 
 }
 
 // field lowers one entry. Its name may be a path: delta.good.
-func (c *fieldCompiler) field(desc protoreflect.MessageDescriptor, path []protoreflect.FieldDescriptor, f *Field, prefix string, unit *unitOf) []fieldDef {
+func (c *fieldCompiler) field(desc protoreflect.MessageDescriptor, path []protoreflect.FieldDescriptor, f *Field, prefix string, beside *unitOf) []fieldDef {
 	at := desc
 	path = slices.Clip(path)
 	segments, offset := strings.Split(f.Name.Text, "."), 0
@@ -194,7 +195,7 @@ func (c *fieldCompiler) field(desc protoreflect.MessageDescriptor, path []protor
 		c.fault(place(f.Name, 0), "DUPLICATE_NAME", "", "", "the field %q is set twice", full)
 	}
 	c.set[full] = true
-	return c.assigned(at, fd, path, f, full, unit)
+	return c.assigned(at, fd, path, f, full, beside)
 }
 
 // allowed keeps a mapping from the fields that make an event traceable.
@@ -207,7 +208,7 @@ func (c *fieldCompiler) allowed(name Source, offset int, full string) bool {
 }
 
 // assigned lowers the value of a field that exists.
-func (c *fieldCompiler) assigned(desc protoreflect.MessageDescriptor, fd protoreflect.FieldDescriptor, path []protoreflect.FieldDescriptor, f *Field, full string, unit *unitOf) []fieldDef {
+func (c *fieldCompiler) assigned(desc protoreflect.MessageDescriptor, fd protoreflect.FieldDescriptor, path []protoreflect.FieldDescriptor, f *Field, full string, beside *unitOf) []fieldDef {
 	d := fieldDef{name: full, path: path, fd: fd, required: slices.Contains(requiredFields(desc.Name()), fd.Name())}
 	n := &f.Value
 	switch {
@@ -233,12 +234,12 @@ func (c *fieldCompiler) assigned(desc protoreflect.MessageDescriptor, fd protore
 		return nil
 	default:
 		if fd.Name() != "value" {
-			unit = &unitOf{}
+			beside = &unitOf{}
 		}
 		if d.required && n.Formula != nil {
 			c.omitted(*n.Formula, full)
 		}
-		d.value = c.single(fd, n, full, unit)
+		d.value = c.single(fd, n, full, beside)
 	}
 	return []fieldDef{d}
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
+	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
 
@@ -63,23 +64,24 @@ func (o *outputDef) fit(v *eventv1.Value) (*eventv1.Value, *refusal) {
 }
 
 // fromDecimal reads decimal text in a unit, exactly where the output is whole.
-func (o *outputDef) fromDecimal(text, unit string) (*eventv1.Value, *refusal) {
+func (o *outputDef) fromDecimal(text, code string) (*eventv1.Value, *refusal) {
 	r, ok := formula.ParseDecimal(text)
 	if !ok {
 		return nil, refuse("WRONG_TYPE", "%s: %q is not a number", o.name, text)
 	}
 	x, _ := r.Float64()
-	if unit != "" && o.unit != nil {
-		from, err := formula.ParseUnit(unit)
-		if err != nil || !from.Like(o.unit) {
-			return nil, refuse("WRONG_UNIT", "%s is in %s, and the value in %q", o.name, o.unit.Name, unit)
+	if code != "" && o.unit != nil {
+		from, err := unit.Parse(code)
+		other := err == nil && !from.Equal(*o.unit)
+		if other {
+			x, err = unit.Convert(x, from, *o.unit)
 		}
-		if !from.Same(o.unit) {
-			x = from.Convert(x, o.unit)
-			if o.kind != formula.Float {
-				if r = new(big.Rat).SetFloat64(x); r == nil {
-					return nil, refuse("OUT_OF_RANGE", "%s: %s %s does not fit", o.name, text, unit)
-				}
+		if err != nil {
+			return nil, refuse("WRONG_UNIT", "%s is in %s, and the value in %q", o.name, o.unit, code)
+		}
+		if other && o.kind != formula.Float {
+			if r = new(big.Rat).SetFloat64(x); r == nil {
+				return nil, refuse("OUT_OF_RANGE", "%s: %s %s does not fit", o.name, text, code)
 			}
 		}
 	}

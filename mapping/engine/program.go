@@ -3,6 +3,7 @@ package engine
 import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
 
@@ -55,7 +56,7 @@ const (
 type inputDef struct {
 	name    string
 	kind    formula.Kind
-	unit    *formula.Unit
+	unit    *unit.Unit
 	counter *Counter
 	maxRate float64
 	bad     BadPolicy
@@ -81,7 +82,7 @@ type columnDef struct {
 type outputDef struct {
 	name     string
 	kind     formula.Kind
-	unit     *formula.Unit
+	unit     *unit.Unit
 	min, max *float64
 	maxLen   int
 	readBack bool

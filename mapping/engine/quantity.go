@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
+	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
 
@@ -24,11 +25,11 @@ func (c *fieldCompiler) quantity(fd protoreflect.FieldDescriptor, e *formula.Exp
 		c.fault(place(src, e.Offset), "UNIT_MISSING", "", "give the input its unit:, or use convert()", "the field %q needs a unit", full)
 		return nil
 	}
-	if e.Unit.Code == "" {
-		c.fault(place(src, e.Offset), "UNKNOWN_UNIT", "", "use convert()", "%q has no UNECE code, which events carry", e.Unit.Name)
+	if e.Unit.Code() == "" {
+		c.fault(place(src, e.Offset), "UNKNOWN_UNIT", "", "use convert()", "%q has no UNECE code, which events carry", e.Unit)
 		return nil
 	}
-	code := e.Unit.Code
+	code := e.Unit.Code()
 	return func(f *formula.Frame) (protoreflect.Value, bool, error) {
 		v, ok := get(f)
 		if !ok {
@@ -63,17 +64,14 @@ func decimal(e *formula.Expr) formula.TextFunc {
 }
 
 // anyValue makes a Value of any kind, converted to the unit_code beside it.
-func (c *fieldCompiler) anyValue(fd protoreflect.FieldDescriptor, e *formula.Expr, src Source, full string, unit *unitOf) valueFunc {
-	if unit.want != nil && e.Unit != nil {
-		if !e.Unit.Like(unit.want) {
-			c.fault(place(src, e.Offset), "UNIT_DIMENSION", "", "", "the field %q is in %s, and the formula in %s", full, unit.want.Name, e.Unit.Name)
-			return nil
-		}
-		if !e.Unit.Same(unit.want) {
-			e = formula.ConvertTo(e, unit.want)
-		}
+func (c *fieldCompiler) anyValue(fd protoreflect.FieldDescriptor, e *formula.Expr, src Source, full string, beside *unitOf) valueFunc {
+	converted, err := inUnit(e, beside.want)
+	if err != nil {
+		c.fault(place(src, e.Offset), "UNIT_DIMENSION", "", "", "the field %q is in %s, and the formula in %s", full, beside.want, e.Unit)
+		return nil
 	}
-	unit.found = e.Unit
+	e = converted
+	beside.found = e.Unit
 	get := valueOf(e)
 	if get == nil {
 		c.mismatch(fd, e, src, full)
@@ -86,6 +84,14 @@ func (c *fieldCompiler) anyValue(fd protoreflect.FieldDescriptor, e *formula.Exp
 		}
 		return protoreflect.ValueOfMessage(v.ProtoReflect()), true, nil
 	}
+}
+
+// inUnit is e in the unit that is wanted. Where either unit is not known, or a value means the same in both, it is e.
+func inUnit(e *formula.Expr, want *unit.Unit) (*formula.Expr, error) {
+	if want == nil || e.Unit == nil || e.Unit.Equal(*want) {
+		return e, nil
+	}
+	return formula.ConvertTo(e, want)
 }
 
 // valueOf makes a Value of a formula's result, nil where it is null; it returns nil for kinds that have none.

@@ -14,14 +14,14 @@ import (
 )
 
 // single lowers one value for a field: a formula, or a literal that the field's type decodes.
-func (c *fieldCompiler) single(fd protoreflect.FieldDescriptor, n *Node, full string, unit *unitOf) valueFunc {
+func (c *fieldCompiler) single(fd protoreflect.FieldDescriptor, n *Node, full string, beside *unitOf) valueFunc {
 	switch {
 	case n.Formula != nil:
 		e := c.scope.compile(*n.Formula)
 		if e.Kind == formula.Invalid {
 			return nil
 		}
-		return c.convert(fd, e, *n.Formula, full, unit)
+		return c.convert(fd, e, *n.Formula, full, beside)
 	case n.Literal != nil:
 		v, why, near := literal(fd, n.Literal)
 		if why != "" {
@@ -43,7 +43,7 @@ func (c *fieldCompiler) single(fd protoreflect.FieldDescriptor, n *Node, full st
 }
 
 // convert lowers a formula's result for a field, with its unit.
-func (c *fieldCompiler) convert(fd protoreflect.FieldDescriptor, e *formula.Expr, src Source, full string, unit *unitOf) valueFunc {
+func (c *fieldCompiler) convert(fd protoreflect.FieldDescriptor, e *formula.Expr, src Source, full string, beside *unitOf) valueFunc {
 	var out valueFunc
 	switch fd.Kind() {
 	case protoreflect.StringKind:
@@ -72,7 +72,7 @@ func (c *fieldCompiler) convert(fd protoreflect.FieldDescriptor, e *formula.Expr
 			}
 		}
 	case protoreflect.MessageKind:
-		return c.convertMessage(fd, e, src, full, unit)
+		return c.convertMessage(fd, e, src, full, beside)
 	case protoreflect.BytesKind, protoreflect.GroupKind:
 	default:
 		out = integer(fd, e, full)
@@ -169,7 +169,7 @@ func (c *fieldCompiler) enum(fd protoreflect.FieldDescriptor, e *formula.Expr, s
 	}
 }
 
-func (c *fieldCompiler) convertMessage(fd protoreflect.FieldDescriptor, e *formula.Expr, src Source, full string, unit *unitOf) valueFunc {
+func (c *fieldCompiler) convertMessage(fd protoreflect.FieldDescriptor, e *formula.Expr, src Source, full string, beside *unitOf) valueFunc {
 	switch fd.Message().FullName() {
 	case "google.protobuf.Timestamp":
 		if e.Kind == formula.Time {
@@ -189,7 +189,7 @@ func (c *fieldCompiler) convertMessage(fd protoreflect.FieldDescriptor, e *formu
 	case "plantloom.event.v1.Quantity":
 		return c.quantity(fd, e, src, full)
 	case "plantloom.event.v1.Value":
-		return c.anyValue(fd, e, src, full, unit)
+		return c.anyValue(fd, e, src, full, beside)
 	}
 	c.mismatch(fd, e, src, full)
 	return nil

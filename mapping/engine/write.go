@@ -83,15 +83,12 @@ func (c *compiler) assign(s *scope, o *outputDef, n *Node) (d assignDef, ok bool
 
 // writeFormula lowers a formula for an output of its type and unit.
 func (c *compiler) writeFormula(o *outputDef, e *formula.Expr, src Source) writeFunc {
-	if o.unit != nil && e.Unit != nil {
-		if !e.Unit.Like(o.unit) {
-			c.fault(place(src, e.Offset), "UNIT_DIMENSION", "", "", "the output %q is in %s, and the formula in %s", o.name, o.unit.Name, e.Unit.Name)
-			return nil
-		}
-		if !e.Unit.Same(o.unit) {
-			e = formula.ConvertTo(e, o.unit)
-		}
+	converted, err := inUnit(e, o.unit)
+	if err != nil {
+		c.fault(place(src, e.Offset), "UNIT_DIMENSION", "", "", "the output %q is in %s, and the formula in %s", o.name, o.unit, e.Unit)
+		return nil
 	}
+	e = converted
 	fits := false
 	switch o.kind {
 	case formula.Bool, formula.Text, formula.Time:
@@ -113,11 +110,11 @@ func (c *compiler) writeFormula(o *outputDef, e *formula.Expr, src Source) write
 	}
 	if e.Kind == formula.Quantity {
 		return func(f *formula.Frame) (*eventv1.Value, *refusal) {
-			value, unit, ok := formula.QuantityOf(e.Message(f))
+			value, code, ok := formula.QuantityOf(e.Message(f))
 			if !ok {
 				return nil, refuse("MISSING_VALUE", "%s has no value", o.name)
 			}
-			return o.fromDecimal(value, unit)
+			return o.fromDecimal(value, code)
 		}
 	}
 	get := valueOf(e)

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
+
+	"github.com/plantloom/plantloom/internal/unit"
 )
 
 func uintOp(operator string) func(f *Frame, a, b uint64) (uint64, bool) {
@@ -44,26 +46,26 @@ func (c *checker) arithmetic(n *ast.BinaryNode, l, r *Expr) *Expr {
 		}
 		return c.fail(c.at(n), "WRONG_TYPE", "", hint, "%q wants numbers, not %s and %s", op, l.Kind, r.Kind)
 	}
-	unit, ok := c.resultUnit(n, l, r)
+	in, ok := c.resultUnit(n, l, r)
 	if !ok {
 		return invalid(0)
 	}
 	a, b := c.sameNumber(l, r)
 	switch {
 	case op == "/":
-		out := &Expr{Kind: Float, Unit: unit}
+		out := &Expr{Kind: Float, Unit: in}
 		out.Float = divide(asFloat(a), asFloat(b))
 		return out
 	case op == "%" && a.Kind == Float:
 		return c.fail(c.at(n), "WRONG_TYPE", "", "", `"%%" wants integers`)
 	case a.Kind == Float:
-		return &Expr{Kind: Float, Unit: unit, Float: floatOp(op, a, b)}
+		return &Expr{Kind: Float, Unit: in, Float: floatOp(op, a, b)}
 	case a.Kind == Uint:
-		return &Expr{Kind: Uint, Unit: unit, Uint: checkedUint(uintOp(op), a.Uint, b.Uint)}
+		return &Expr{Kind: Uint, Unit: in, Uint: checkedUint(uintOp(op), a.Uint, b.Uint)}
 	}
 	do := map[string]func(*Frame, int64, int64, bool) (int64, bool){"+": addInt, "-": subInt, "*": mulInt, "%": modInt}[op]
 	x, y := a.Int, b.Int
-	return &Expr{Kind: Int, Unit: unit, Int: func(f *Frame) (int64, bool) {
+	return &Expr{Kind: Int, Unit: in, Int: func(f *Frame) (int64, bool) {
 		v, okV := x(f)
 		w, okW := y(f)
 		return do(f, v, w, okV && okW)
@@ -87,7 +89,7 @@ func checkedUint(do func(*Frame, uint64, uint64) (uint64, bool), a, b UintFunc) 
 }
 
 // resultUnit says in which unit a sum, difference, product or quotient is.
-func (c *checker) resultUnit(n *ast.BinaryNode, l, r *Expr) (*Unit, bool) {
+func (c *checker) resultUnit(n *ast.BinaryNode, l, r *Expr) (*unit.Unit, bool) {
 	switch n.Operator {
 	case "+", "-":
 		if !c.sameDimension(n, l, r) {
@@ -107,14 +109,14 @@ func (c *checker) resultUnit(n *ast.BinaryNode, l, r *Expr) (*Unit, bool) {
 
 // sameDimension reports two numbers whose units do not go together.
 func (c *checker) sameDimension(n *ast.BinaryNode, l, r *Expr) bool {
-	if l.Unit == nil || r.Unit == nil || l.Unit.Same(r.Unit) {
+	if l.Unit == nil || r.Unit == nil || l.Unit.Equal(*r.Unit) {
 		return true
 	}
 	hint := "use convert()"
-	if !l.Unit.Like(r.Unit) {
+	if !unit.Compatible(*l.Unit, *r.Unit) {
 		hint = ""
 	}
-	c.fail(c.at(n), "UNIT_DIMENSION", "", hint, "%q stands between %s and %s", n.Operator, l.Unit.Name, r.Unit.Name)
+	c.fail(c.at(n), "UNIT_DIMENSION", "", hint, "%q stands between %s and %s", n.Operator, l.Unit, r.Unit)
 	return false
 }
 

@@ -1,12 +1,15 @@
 package formula
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
 
+	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/pipeline"
 )
 
@@ -186,9 +189,9 @@ func (c *checker) convert(at int, args []ast.Node, depth int) *Expr {
 		return c.fail(c.begin(args[1]), "WRONG_TYPE", "", `write "N.m"`, `"convert" wants the unit as a literal text`)
 	}
 	inside := c.at(text) + 1 // behind the quote
-	to, err := ParseUnit(text.Value)
-	if err != nil {
-		return c.fail(inside, "UNKNOWN_UNIT", Nearest(text.Value, UnitNames()), "use a UCUM or UNECE code", "unknown unit %q: %v", text.Value, err)
+	to, fault := ReadUnit(text.Value)
+	if fault != nil {
+		return c.fail(inside, fault.Code, fault.Near, fault.Hint, "%s", fault.Message)
 	}
 	if x.Kind == Invalid {
 		return x
@@ -199,27 +202,44 @@ func (c *checker) convert(at int, args []ast.Node, depth int) *Expr {
 	if x.Unit == nil {
 		return c.fail(x.Offset, "UNIT_MISSING", "", "give the input its unit:", "the unit to convert from is not known")
 	}
-	if !x.Unit.Like(to) {
-		return c.fail(inside, "UNIT_DIMENSION", "", "", "%q cannot be converted to %q", x.Unit.Name, to.Name)
+	out, err := ConvertTo(x, to)
+	if err != nil {
+		return c.fail(inside, "UNIT_DIMENSION", "", "", "%q cannot be converted to %q", x.Unit, to)
 	}
-	return ConvertTo(x, to)
+	return out
 }
 
-// ConvertTo is e in another unit, like its own.
-func ConvertTo(e *Expr, to *Unit) *Expr {
+// ReadUnit reads a UCUM or UNECE Rec. 20 code. The fault, nil when the text is a unit, has no place.
+func ReadUnit(text string) (*unit.Unit, *Fault) {
+	u, err := unit.Parse(text)
+	if err == nil {
+		return &u, nil
+	}
+	f := &Fault{Code: "UNKNOWN_UNIT", Message: err.Error(), Hint: "use a UCUM or UNECE code"}
+	if unknown, ok := errors.AsType[*unit.UnknownError](err); ok {
+		f.Near, f.Message = unknown.Near, fmt.Sprintf("unknown unit %q: %s", text, unknown.Reason)
+	}
+	return nil, f
+}
+
+// ConvertTo is e, which has a unit, as a float in another unit. It returns an *unit.IncompatibleError.
+func ConvertTo(e *Expr, to *unit.Unit) (*Expr, error) {
 	out := derive(e, Float)
 	out.Unit, out.cost = to, e.cost+1
 	get := asFloat(e)
-	if e.Unit.Same(to) {
+	if e.Unit.Equal(*to) {
 		out.Float = get
-		return out
+		return out, nil
 	}
-	scale, shift := e.Unit.Converter(to)
+	conversion, err := unit.NewConversion(*e.Unit, *to)
+	if err != nil {
+		return nil, err
+	}
 	out.Float = func(f *Frame) (float64, bool) {
 		v, ok := get(f)
-		return finite(f, float64(v*scale)+shift, ok)
+		return finite(f, conversion.Apply(v), ok)
 	}
-	return out
+	return out, nil
 }
 
 // lookup reads a cell of a look-up table: the second column, or the named one. A missing key is null.

@@ -2,6 +2,8 @@ package formula
 
 import (
 	"github.com/expr-lang/expr/ast"
+
+	"github.com/plantloom/plantloom/internal/unit"
 )
 
 // coalesce is the value of l, or that of r where l is null.
@@ -106,8 +108,8 @@ func (c *checker) unify(n ast.Node, a, b *Expr) (x, y *Expr, ok bool) {
 		c.fail(b.Offset, "WRONG_TYPE", "", "", "one branch is %s and the other %s", a.Kind, b.Kind)
 		return nil, nil, false
 	}
-	if a.Unit != nil && b.Unit != nil && !a.Unit.Same(b.Unit) {
-		c.fail(b.Offset, "UNIT_DIMENSION", "", "use convert() in one branch", "one branch is in %s and the other in %s", a.Unit.Name, b.Unit.Name)
+	if a.Unit != nil && b.Unit != nil && !a.Unit.Equal(*b.Unit) {
+		c.fail(b.Offset, "UNIT_DIMENSION", "", "use convert() in one branch", "one branch is in %s and the other in %s", a.Unit, b.Unit)
 		return nil, nil, false
 	}
 	return a, b, true
@@ -128,7 +130,7 @@ func (c *checker) sameNumber(a, b *Expr) (x, y *Expr) {
 	return intExpr(a), intExpr(b)
 }
 
-func sameUnit(a, b *Expr) *Unit {
+func sameUnit(a, b *Expr) *unit.Unit {
 	if a.Unit != nil {
 		return a.Unit
 	}

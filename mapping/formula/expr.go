@@ -2,6 +2,8 @@ package formula
 
 import (
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/plantloom/plantloom/internal/unit"
 )
 
 // Kind is the static type of a formula.
@@ -58,7 +60,7 @@ type (
 type Expr struct {
 	Kind Kind
 	// Unit is the unit of a number, nil when none is known.
-	Unit    *Unit
+	Unit    *unit.Unit
 	Bool    BoolFunc
 	Int     IntFunc
 	Uint    UintFunc
@@ -115,7 +117,7 @@ type Symbol struct {
 	Name string
 	Kind Kind
 	Slot int
-	Unit *Unit
+	Unit *unit.Unit
 	// Input marks a tag's value; the slots of what functions know of it follow. Context marks one without counters.
 	Input, Context       bool
 	Prev, Delta, Changed int

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -378,6 +379,39 @@ func TestACommandThatWasInterruptedIsUnknown(t *testing.T) {
 	}
 	if len(d.calls) != 0 {
 		t.Errorf("executed %q", d.calls)
+	}
+}
+
+// R4: a process that was fenced while the device was away writes nothing when the device comes back.
+func TestAFencedOwnerDoesNotWrite(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	var clock atomic.Int64
+	o := options(c)
+	o.Now = func() time.Time { return t0.Add(time.Duration(clock.Load())) }
+	away := make(chan struct{}, 100)
+	d := &device{script: idle, reply: func(int, *inboxv1.Command) (*inboxv1.CommandResult, error) {
+		away <- struct{}{}
+		return nil, pipeline.ErrNotConnected
+	}}
+	cmd := command("a", 0)
+	cmd.Deadline = timestamppb.New(t0.Add(time.Hour))
+	send(t, c, cmd)
+	done := make(chan error, 1)
+	go func() { done <- Run(t.Context(), d, o) }()
+	<-away
+	if _, err := c.OpenTxn(t.Context(), c.Topic("source.line")); err != nil { // the new owner
+		t.Fatal(err)
+	}
+	clock.Store(int64(startWithin)) // its permit is used up; an attempt may have begun before
+	d.mu.Lock()
+	last := len(d.calls)
+	d.mu.Unlock()
+	if err := <-done; !errors.Is(err, kafka.ErrFenced) {
+		t.Errorf("the fenced owner ended with %v", err)
+	}
+	if len(d.calls) > last+1 {
+		t.Errorf("the fenced owner went on: %d attempts after its permit", len(d.calls)-last)
 	}
 }
 

@@ -136,10 +136,11 @@ func (c *commands) handle(ctx context.Context, r kafka.Record) error {
 	if !cmd.GetDeadline().IsValid() || !c.o.Now().Before(deadline) {
 		return c.finish(ctx, &cmd, result(&cmd, inboxv1.CommandOutcome_COMMAND_OUTCOME_EXPIRED, "past its deadline, not written"))
 	}
-	if err := c.intent(ctx, &cmd); err != nil {
+	res, err := c.execute(ctx, &cmd, deadline)
+	if err != nil {
 		return err
 	}
-	return c.finish(ctx, &cmd, c.execute(ctx, &cmd, deadline))
+	return c.finish(ctx, &cmd, res)
 }
 
 // intent commits INTENT before the first write, so that a restart knows that the write may have begun (R3).
@@ -159,19 +160,34 @@ func (c *commands) intent(ctx context.Context, cmd *inboxv1.Command) error {
 	return nil
 }
 
-// execute runs the command until its deadline; while the device is away nothing is written and it waits.
-func (c *commands) execute(ctx context.Context, cmd *inboxv1.Command, deadline time.Time) *inboxv1.CommandResult {
-	ctx, cancel := context.WithTimeout(ctx, deadline.Sub(c.o.Now()))
-	defer cancel()
+// execute runs the command until its deadline; while the device is away nothing is written and it waits. Every attempt
+// starts soon after an INTENT: who was fenced in the meantime learns it there and writes nothing (R4).
+func (c *commands) execute(ctx context.Context, cmd *inboxv1.Command, deadline time.Time) (*inboxv1.CommandResult, error) {
+	var permit time.Time
 	for {
-		res, err := c.device.Execute(ctx, cmd)
+		if c.o.Now().Sub(permit) >= startWithin {
+			if err := c.intent(ctx, cmd); err != nil {
+				return nil, err
+			}
+			permit = c.o.Now()
+		}
+		left := deadline.Sub(c.o.Now())
+		if left <= 0 {
+			return result(cmd, inboxv1.CommandOutcome_COMMAND_OUTCOME_EXPIRED, "the device was not connected before the deadline; not written"), nil
+		}
+		limited, cancel := context.WithTimeout(ctx, left)
+		res, err := c.device.Execute(limited, cmd)
+		cancel()
 		switch {
 		case err == nil:
-			return res
+			return res, nil
+		case ctx.Err() != nil: // we are stopping: the next start finds the INTENT and says UNKNOWN
+			return nil, ctx.Err()
 		case !errors.Is(err, pipeline.ErrNotConnected):
-			return result(cmd, inboxv1.CommandOutcome_COMMAND_OUTCOME_UNKNOWN, err.Error())
-		case !sleep(ctx, retryEvery):
-			return result(cmd, inboxv1.CommandOutcome_COMMAND_OUTCOME_EXPIRED, "the device was not connected before the deadline; not written")
+			return result(cmd, inboxv1.CommandOutcome_COMMAND_OUTCOME_UNKNOWN, err.Error()), nil
+		}
+		if !sleep(ctx, min(retryEvery, left)) {
+			return nil, ctx.Err()
 		}
 	}
 }
