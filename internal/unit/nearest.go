@@ -23,7 +23,7 @@ func nearest(text string) string {
 			return h.meant
 		}
 	}
-	// Of three or four letters one may differ, of more a quarter.
+	// A quarter of the letters may differ, and one of three.
 	best, bestDistance := "", 1+(len([]rune(text))+1)/4
 	if len(text) > maxText {
 		return ""

@@ -53,6 +53,12 @@ func TestConversionsGiveThePublishedValues(t *testing.T) {
 		{2, "DZN", "C62", 24},
 		{5, "%", "1", 0.05},
 		{180, "deg", "rad", math.Pi},
+		{1, "[pi].rad", "deg", 180},
+		{1, "C25", "rad", 0.001},
+		{24000, "LD", "m3/h", 1},
+		{1000, "L2", "MQH", 60},
+		{5, "PS", "[lbf_av]/[in_i]2", 5},
+		{2, "m-2", "1/m2", 2},
 		{1, "g/cm3", "KMQ", 1000},
 		{1.5, "A.h", "C", 5400},
 		{7, "10.m", "m", 70},
@@ -71,7 +77,7 @@ func TestTheCodeOfAUnitIsThatOfRecommendation20(t *testing.T) {
 	for text, want := range map[string]string{
 		"N.m": "NU", "J": "JOU", "kg": "KGM", "g": "GRM", "Cel": "CEL", "[degF]": "FAH", "1": "C62", "{pieces}": "C62", "H87": "H87",
 		"L/min": "L2", "l/min": "L2", "m3/h": "MQH", "kW.h": "KWH", "[lbf_av].[in_i]": "F21", "[in_i].[lbf_av]": "F21", "%": "P1",
-		"dm3": "DMQ", "L": "LTR", "mm": "MMT", "GL": "GL", "[psi]": "PS", "[lbf_av]/[in_i]2": "PS", "1/min": "RPM", "V.A": "D46",
+		"dm3": "DMQ", "L": "LTR", "mm": "MMT", "GL": "GL", "[psi]": "PS", "[lbf_av]/[in_i]2": "PS", "1/min": "RPM", "V.A": "D46", "deg": "DD", "mrad": "C25", "l/d": "LD",
 		"[lbf_av].[ft_us]": "", "K.m": "", "m9": "",
 	} {
 		if got := parse(t, text).Code(); got != want {
@@ -117,6 +123,7 @@ func TestAnUnknownUnitNamesTheNearest(t *testing.T) {
 	for text, want := range map[string]string{
 		"Nm": "N.m", "°C": "Cel", "kgm": "KGM", "KG": "kg", "psi": "[psi]", "rpm": "RPM", "pcs": "C62", "kWh": "kW.h", "CELL": "CEL",
 		"[lbf_av].[in]": "[lbf_av].[in_i]", "": "", "quux quux": "", "MMT ": "MMT",
+		"C63": "C62", "KGMM": "KGM", "[lbf_aw].[in_i]": "[lbf_av].[in_i]", "xy": "",
 	} {
 		_, err := Parse(text)
 		var unknown *UnknownError
@@ -130,7 +137,7 @@ func TestTextThatIsNoUnitIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"m.", "m//s", "(m", "m)", "m10", "m0", "m-", "{x", "Cel/s", "Cel2", "kCel.m", "2.Cel", "0.m", "k%", "kmin", "((((((m))))))",
-		"9999999999.m", "m9.m9.m9.m9.m9", "kg kg", "m s", "µ",
+		"xyz", "m..s", "N.", "[lbf_av", "Cel.m", "kCel", "1000000000000000000000", "9999999999.m", "m9.m9.m9.m9.m9", "kg kg", "m s", "µ",
 	} {
 		if u, err := Parse(text); err == nil {
 			t.Errorf("%q is %s", text, u.Dimension())

@@ -120,7 +120,8 @@ func (c *checker) sameDimension(n *ast.BinaryNode, l, r *Expr) bool {
 	return false
 }
 
-// floatOp has short ways for the commonest forms: a tag and a constant.
+// floatOp has short ways for the commonest forms: a tag and a constant. Products are rounded by a conversion, so that
+// no processor fuses them with what follows (R5).
 func floatOp(op string, a, b *Expr) FloatFunc {
 	x, y := a.Float, b.Float
 	if a.slot >= 0 && b.number != nil {
@@ -139,7 +140,7 @@ func floatOp(op string, a, b *Expr) FloatFunc {
 		case "*":
 			return func(f *Frame) (float64, bool) {
 				s := &f.Slots[slot]
-				return finite(f, math.Float64frombits(s.Bits)*k, s.OK)
+				return finite(f, float64(math.Float64frombits(s.Bits)*k), s.OK)
 			}
 		}
 	}
@@ -160,13 +161,14 @@ func floatOp(op string, a, b *Expr) FloatFunc {
 	return func(f *Frame) (float64, bool) {
 		v, okV := x(f)
 		w, okW := y(f)
-		return finite(f, v*w, okV && okW)
+		return finite(f, float64(v*w), okV && okW)
 	}
 }
 
-// finite makes an infinite result undefined: no infinity reaches an event.
+// finite makes an infinite result undefined: no infinity reaches an event. It compares and does not compute: where it
+// is inlined behind a product, a processor could fuse the two and see what was rounded away.
 func finite(f *Frame, v float64, ok bool) (float64, bool) {
-	if v-v == 0 || !ok { // neither NaN nor infinite
+	if (v >= -math.MaxFloat64 && v <= math.MaxFloat64) || !ok { // neither NaN nor infinite
 		return v, ok
 	}
 	f.undefined()

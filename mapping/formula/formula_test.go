@@ -3,7 +3,6 @@ package formula
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"testing"
 
@@ -27,9 +26,9 @@ func newBench(t testing.TB) *bench {
 		b.frame.Slots = append(b.frame.Slots, make([]Slot, 4)...)
 		s := &Symbol{Name: name, Kind: k, Slot: i, Prev: i + 1, Delta: i + 2, Changed: i + 3, Input: true}
 		if unit != "" {
-			u, err := ParseUnit(unit)
-			if err != nil {
-				t.Fatal(err)
+			u, fault := ReadUnit(unit)
+			if fault != nil {
+				t.Fatal(fault)
 			}
 			s.Unit = u
 		}
@@ -128,7 +127,7 @@ func TestOperatorsGiveWhatAPlantNeeds(t *testing.T) {
 	}{
 		{"1 + 2", "3", false}, {"i + 1", "8", false}, {"i - j", "10", false}, {"i * j", "-21", false}, {"-i", "-7", false}, {"+i", "7", false},
 		{"7 / 2", "3.5", false}, {"i / 2", "3.5", false}, {"-7 % 3", "-1", false}, {"i % 4", "3", false},
-		{"i + 0.5", "7.5", false}, {"f + i", "9.5", false}, {"f * 2", "5", false}, {"f - 1", "1.5", false}, {"g + 0.2", "0.30000000000000004", false},
+		{"i + 0.5", "7.5", false}, {"f + i", "9.5", false}, {"f * 2", "5", false}, {"f - 1", "1.5", false}, {"g + 0.2", "0.30000000000000004", false}, {"g * 3", "0.30000000000000004", false}, {"g * g", "0.010000000000000002", false},
 		// Overflow is never a wrap.
 		{"big + 1", "null", true}, {"small - 1", "null", true}, {"big * 2", "null", true}, {"-small", "null", true}, {"small * -1", "null", true},
 		{"u + 1", "null", true}, {"u - 1", "18446744073709551614", false}, {"u * 2", "null", true}, {"u + i", "null", true},
@@ -259,52 +258,33 @@ func TestNestedChainsOfComparisonsTakeBoundedTime(t *testing.T) {
 	}
 }
 
-func TestUnits(t *testing.T) {
+// R5: a formula gives the same bits as the conversion that everybody else uses, on every processor.
+func TestConvertGivesTheBitsOfTheUnitsConversion(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		from, to string
-		in, out  float64
+	for _, tt := range []struct {
+		formula, to string
+		bits        uint64
 	}{
-		{"[lbf_av].[in_i]", "NU", 1, 0.1129848290276167}, {"F21", "N.m", 1, 0.1129848290276167}, {"KMH", "m/s", 36, 10}, {"BAR", "PAL", 1, 1e5},
-		{"CEL", "KEL", 20, 293.15}, {"FAH", "CEL", 212, 100}, {"C62", "{piece}", 3, 3}, {"P1", "1", 50, 0.5}, {"L2", "MQH", 1000, 60}, {"DD", "rad", 180, math.Pi},
-		{"KWH", "JOU", 1, 3.6e6}, {"g/cm3", "kg/m3", 1, 1000}, {"PS", "[lbf_av]/[in_i]2", 5, 5}, {"RPM", "/s", 60, 1}, {"m-2", "1/m2", 2, 2},
-	}
-	for _, tt := range tests {
-		from, err := ParseUnit(tt.from)
-		if err != nil {
-			t.Fatal(err)
+		{`convert(torque, "N.m")`, "NU", 0x4023ff918dfe582e}, {`convert(mass, "[lb_av]")`, "LBR", 0x401a7499c71a58e2},
+		{`convert(temp, "[degF]")`, "FAH", 0x4051000000000000}, {`convert(temp, "K")`, "KEL", 0x4072526666666666}, {`convert(mass, "KGM")`, "KGM", 0x4008000000000000},
+	} {
+		b := newBench(t)
+		e := Compile(tt.formula, b.env())
+		if len(b.faults) > 0 || e.Kind != Float || e.Unit.Code() != tt.to {
+			t.Fatalf("%s: %s in %v, %+v", tt.formula, e.Kind, e.Unit, b.faults)
 		}
-		to, err := ParseUnit(tt.to)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !from.Like(to) {
-			t.Fatalf("%s is not like %s", tt.from, tt.to)
-		}
-		if got := from.Convert(tt.in, to); math.Abs(got-tt.out) > 1e-12*math.Abs(tt.out) {
-			t.Errorf("%v %s: got %v %s, want %v", tt.in, tt.from, got, tt.to, tt.out)
+		if v, ok := e.Float(&b.frame); !ok || math.Float64bits(v) != tt.bits {
+			t.Errorf("%s = %v, %#x, %v; want %#x", tt.formula, v, math.Float64bits(v), ok, tt.bits)
 		}
 	}
-	for _, bad := range []string{"", "xyz", "m..s", "[lbf_av", "m0", "Cel.m", "Cel2", "kCel", "N.", "1000000000000000000000"} {
-		if u, err := ParseUnit(bad); err == nil {
-			t.Errorf("%q is read as %+v", bad, u)
-		}
-	}
-	for ucum, code := range map[string]string{"N.m": "NU", "J": "JOU", "1": "C62", "[lbf_av].[in_i]": "F21", "deg": "DD", "L": "LTR", "dm3": "LTR"} {
-		if u, err := ParseUnit(ucum); err != nil || u.Code != code {
-			t.Errorf("%s: %+v, %v; want %s", ucum, u, err, code)
-		}
-	}
-	var codes []string
-	for _, u := range unece() {
-		codes = append(codes, u.code)
-		if _, err := ParseUnit(u.code); err != nil {
-			t.Errorf("%s: %v", u.code, err)
-		}
-	}
-	slices.Sort(codes)
-	if len(slices.Compact(codes)) != len(unece()) {
-		t.Error("a code stands twice")
+}
+
+// AllocsPerRun forbids parallel tests.
+func TestConvertDoesNotAllocate(t *testing.T) {
+	b := newBench(t)
+	e := Compile(`convert(torque, "N.m")`, b.env())
+	if n := testing.AllocsPerRun(100, func() { e.Float(&b.frame) }); n != 0 {
+		t.Errorf("%v allocations per value", n)
 	}
 }
 
