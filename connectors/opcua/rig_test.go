@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,9 +34,8 @@ type plant struct {
 	tags []pipeline.Tag
 	at   time.Time
 
-	mu     sync.Mutex // held while ticks are made
-	ticks  int64
-	paused atomic.Bool
+	mu    sync.Mutex // held while ticks are made
+	ticks int64
 }
 
 func newPlant(t *testing.T, change func(*uaserver.Options)) *plant {

@@ -58,6 +58,7 @@ var only = map[string][]string{
 // forbidden names what a pure package must not import (R5: the engine is a function of its log).
 var forbidden = map[string][]string{
 	"mapping/engine":  {"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "os/exec", "io/fs", "log/slog"},
+	"internal/unit":   {"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "os/exec", "io/fs", "log/slog"},
 	"mapping/formula": {"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "os/exec", "io/fs", "log/slog"},
 }
 

@@ -121,7 +121,7 @@ func (c *checker) sameDimension(n *ast.BinaryNode, l, r *Expr) bool {
 }
 
 // floatOp has short ways for the commonest forms: a tag and a constant. Products are rounded by a conversion, so that
-// no processor fuses them with what follows (R5).
+// no processor fuses them with what follows, and a replay elsewhere gives the same bits.
 func floatOp(op string, a, b *Expr) FloatFunc {
 	x, y := a.Float, b.Float
 	if a.slot >= 0 && b.number != nil {

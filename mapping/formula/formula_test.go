@@ -258,7 +258,7 @@ func TestNestedChainsOfComparisonsTakeBoundedTime(t *testing.T) {
 	}
 }
 
-// R5: a formula gives the same bits as the conversion that everybody else uses, on every processor.
+// A replay on another processor makes the same events, so a converted value has the same bits everywhere.
 func TestConvertGivesTheBitsOfTheUnitsConversion(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -87,6 +87,7 @@ func (p *process) startSink(ctx context.Context, g *errgroup.Group, e Endpoint) 
 	if err != nil {
 		return err
 	}
+	h.Report = c.part("connector")
 	sink, err := e.Kind.Sink(e.Config, h)
 	if err != nil {
 		return fmt.Errorf("building sink %s: %w", e.Name, err)
@@ -94,7 +95,7 @@ func (p *process) startSink(ctx context.Context, g *errgroup.Group, e Endpoint) 
 	g.Go(func() error {
 		return p.keep(ctx, c, func(ctx context.Context) error {
 			return lane.Run(ctx, sink, lane.Options{
-				Sink: e.Name, Events: e.Events, Client: p.client, Log: h.Log, Now: p.o.Now, Report: c.report, Count: c.count,
+				Sink: e.Name, Events: e.Events, Client: p.client, Log: h.Log, Now: p.o.Now, Report: c.part("lanes"), Count: c.count,
 				Naive: p.o.Unsafe, Held: func(f func() []*inboxv1.HeldEffect) { p.reg.holds("sink/"+e.Name, f) },
 			})
 		})

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +35,7 @@ type component struct {
 	status   pipeline.Status
 	since    time.Time
 	counters map[string]float64
+	parts    map[string]pipeline.Status // what several reporters say of one component
 }
 
 func newRegistry(now func() time.Time) *registry {
@@ -66,6 +69,37 @@ func (c *component) report(s pipeline.Status) {
 		c.since = c.r.now()
 	}
 	c.status = s
+}
+
+// part returns the report of one of several reporters: the component shows the worst state and every reason.
+func (c *component) part(name string) func(pipeline.Status) {
+	return func(s pipeline.Status) {
+		c.r.mu.Lock()
+		if c.parts == nil {
+			c.parts = map[string]pipeline.Status{}
+		}
+		c.parts[name] = s
+		all := pipeline.Status{Details: map[string]string{}}
+		var reasons []string
+		for _, n := range slices.Sorted(maps.Keys(c.parts)) {
+			p := c.parts[n]
+			if all.State == "" || severity(p.State) > severity(all.State) {
+				all.State = p.State
+			}
+			if p.Reason != "" {
+				reasons = append(reasons, p.Reason)
+			}
+			maps.Copy(all.Details, p.Details)
+		}
+		all.Reason = strings.Join(reasons, "; ")
+		c.r.mu.Unlock()
+		c.report(all)
+	}
+}
+
+// severity orders states by how much they need a person's eye.
+func severity(s pipeline.ComponentState) int {
+	return slices.Index([]pipeline.ComponentState{pipeline.Running, pipeline.Stopped, pipeline.Starting, pipeline.Degraded, pipeline.Down}, s)
 }
 
 func (c *component) count(name string, n float64) {
