@@ -160,9 +160,10 @@ func (f figure) cpu() float64 { return f.CPU }
 func writeComparisons(w writer, r results) {
 	w("## Compared with other ways, in the same run")
 	w("")
-	w("Ratios are taken within each round, in which the ways follow one another, so that a slow minute of the")
-	w("machine meets them all. The ways count the same pieces for the same orders, which is checked each time. The hand-written one does less: no order of event time behind a watermark, no repeats told, no")
-	w("quality, no stable ids or provenance, no state that survives. What the engine takes more is the price of these.")
+	w("Ratios are taken within each round, in which the ways follow one another, so that a slow minute of the machine meets them")
+	w("all. The ways count the same pieces for the same orders, which is checked each time. The hand-written one does less: no order")
+	w("of event time behind a watermark, no repeats told, no quality, no stable ids or provenance, no state that survives. What the")
+	w("engine takes more is the price of these.")
 	w("")
 	writeRatios(w, "The mapping of the bottling line", "sample", r.Ways)
 	writeRatios(w, "The condition of the rule `progress`", "evaluation", r.Formulas)
