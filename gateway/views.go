@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/plantloom/plantloom/internal/wait"
 	"github.com/plantloom/plantloom/pipeline/kafka"
 )
 
@@ -107,7 +108,7 @@ func (v *views) parts(ctx context.Context) []part {
 			return parts
 		}
 		v.say("", err.Error())
-		pause(ctx, 500*time.Millisecond)
+		wait.For(ctx, 500*time.Millisecond)
 	}
 	return nil
 }
@@ -168,7 +169,7 @@ func (v *views) mend(ctx context.Context, p *part, err error) {
 	default:
 		v.say(p.place(), err.Error())
 		v.o.Log.Error("a topic cannot be read; the view stands still and tries again", "topic", p.f.topic, "partition", p.n, "err", err)
-		pause(ctx, 5*time.Second)
+		wait.For(ctx, 5*time.Second)
 	}
 }
 
@@ -191,7 +192,7 @@ func (v *views) observe(ctx context.Context, parts []part) {
 				}
 			}
 		}
-		pause(ctx, every)
+		wait.For(ctx, every)
 	}
 }
 
@@ -219,13 +220,4 @@ func guarded(f func() error) (err error) {
 		}
 	}()
 	return f()
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/plantloom/plantloom/internal/wait"
 	"github.com/plantloom/plantloom/pipeline"
 	"github.com/plantloom/plantloom/pipeline/kafka"
 	"golang.org/x/sync/errgroup"
@@ -60,7 +61,7 @@ func Run(ctx context.Context, src pipeline.Source, o Options) error {
 // supervise calls Run again and again, with a back-off that grows while runs end at once.
 func supervise(ctx context.Context, src pipeline.Source, o Options, out *outlet) error {
 	const first, longest = 250 * time.Millisecond, 30 * time.Second
-	wait := first
+	delay := first
 	for {
 		cursor, err := loadCursor(ctx, o)
 		if err != nil {
@@ -76,15 +77,15 @@ func supervise(ctx context.Context, src pipeline.Source, o Options, out *outlet)
 			err = errors.New("the source ended by itself")
 		}
 		if o.Now().Sub(began) > time.Minute {
-			wait = first
+			delay = first
 		}
 		o.Count("restarts", 1)
 		o.Report(pipeline.Status{State: pipeline.Down, Reason: fmt.Sprintf("%v; trying again", err)})
-		o.Log.Warn("source lost, trying again", "connector", o.ID, "wait", wait, "err", err)
-		if !sleep(ctx, time.Duration(float64(wait)*(0.8+0.4*rand.Float64()))) {
+		o.Log.Warn("source lost, trying again", "connector", o.ID, "wait", delay, "err", err)
+		if !wait.For(ctx, time.Duration(float64(delay)*(0.8+0.4*rand.Float64()))) {
 			return nil
 		}
-		wait = min(2*wait, longest)
+		delay = min(2*delay, longest)
 	}
 }
 
@@ -94,16 +95,4 @@ func ignoreEnd(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-// sleep waits for d and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

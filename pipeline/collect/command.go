@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
+	"github.com/plantloom/plantloom/internal/wait"
 	"github.com/plantloom/plantloom/pipeline"
 	"github.com/plantloom/plantloom/pipeline/kafka"
 )
@@ -76,7 +77,7 @@ func (c *commands) recover(ctx context.Context) error {
 		return fmt.Errorf("reading command results: %w", err)
 	}
 	if open > 0 {
-		sleep(ctx, takeOver)
+		wait.For(ctx, takeOver)
 	}
 	return nil
 }
@@ -186,7 +187,7 @@ func (c *commands) execute(ctx context.Context, cmd *inboxv1.Command, deadline t
 		case !errors.Is(err, pipeline.ErrNotConnected):
 			return result(cmd, inboxv1.CommandOutcome_COMMAND_OUTCOME_UNKNOWN, err.Error()), nil
 		}
-		if !sleep(ctx, min(retryEvery, left)) {
+		if !wait.For(ctx, min(retryEvery, left)) {
 			return nil, ctx.Err()
 		}
 	}
@@ -237,7 +238,7 @@ func (c *commands) acknowledge(ctx context.Context, cmd *inboxv1.Command) error 
 			c.o.Log.Error("the device refuses an acknowledgement; check that the tag is writable there", "connector", c.o.ID, "asset", cmd.GetAssetPath(), "outcome", res.GetOutcome().String(), "code", res.GetCode(), "err", res.GetMessage())
 			return nil
 		}
-		if !sleep(ctx, retryEvery) {
+		if !wait.For(ctx, retryEvery) {
 			return ctx.Err()
 		}
 	}

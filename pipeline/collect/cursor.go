@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
+	"github.com/plantloom/plantloom/internal/wait"
 	"github.com/plantloom/plantloom/pipeline/kafka"
 )
 
@@ -78,7 +79,7 @@ func (out *outlet) writeCursor(ctx context.Context, cursor []byte) error {
 
 // tidyCursors keeps the cursor topic short: nothing compacts it on the embedded broker (R9).
 func (out *outlet) tidyCursors(ctx context.Context) error {
-	for sleep(ctx, tidyEvery) {
+	for wait.For(ctx, tidyEvery) {
 		if err := out.tidyOnce(ctx); err != nil {
 			return ignoreEnd(ctx, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
+	"github.com/plantloom/plantloom/internal/wait"
 	"github.com/plantloom/plantloom/pipeline"
 	"github.com/plantloom/plantloom/pipeline/inbox"
 	"github.com/plantloom/plantloom/pipeline/kafka"
@@ -157,7 +158,7 @@ func (out *outlet) beat(ctx context.Context) error {
 	if len(out.parts) == 0 {
 		return nil
 	}
-	for sleep(ctx, out.o.Heartbeat) {
+	for wait.For(ctx, out.o.Heartbeat) {
 		out.mu.Lock()
 		v, err := proto.Marshal(&inboxv1.InboxRecord{Kind: &inboxv1.InboxRecord_Heartbeat{Heartbeat: &out.state}})
 		silent := out.state.GetWatermarkNs() == 0

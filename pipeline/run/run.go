@@ -15,6 +15,7 @@ import (
 
 	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
 	"github.com/plantloom/plantloom/internal/child"
+	"github.com/plantloom/plantloom/internal/wait"
 	"github.com/plantloom/plantloom/pipeline"
 	"github.com/plantloom/plantloom/pipeline/broker"
 	"github.com/plantloom/plantloom/pipeline/kafka"
@@ -234,7 +235,7 @@ func (p *process) waitForKafka(ctx context.Context) bool {
 			said = err.Error()
 			p.o.Log.Warn("kafka is not ready, waiting for it", "err", err)
 		}
-		pause(ctx, 500*time.Millisecond)
+		wait.For(ctx, 500*time.Millisecond)
 	}
 	return false
 }

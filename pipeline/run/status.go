@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
+	"github.com/plantloom/plantloom/internal/wait"
 	"github.com/plantloom/plantloom/pipeline"
 	"github.com/plantloom/plantloom/pipeline/kafka"
 )
@@ -144,7 +145,7 @@ func (r *registry) snapshot(instance, version string, roles []string) *inboxv1.S
 // publishStatus writes the report to the status topic once a second, for the serve role of whatever process.
 func (p *process) publishStatus(ctx context.Context) error {
 	producer := p.client.NewProducer(kafka.ProducerOptions{})
-	for pause(ctx, time.Second) {
+	for wait.For(ctx, time.Second) {
 		v, err := proto.Marshal(p.report())
 		if err != nil {
 			return fmt.Errorf("encoding the status: %w", err)
@@ -160,16 +161,4 @@ func (p *process) publishStatus(ctx context.Context) error {
 
 func (p *process) report() *inboxv1.StatusReport {
 	return p.reg.snapshot(p.instance, p.o.Version, p.o.Roles)
-}
-
-// pause waits for d and reports whether ctx is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

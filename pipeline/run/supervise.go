@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/plantloom/plantloom/internal/wait"
 	"github.com/plantloom/plantloom/pipeline"
 	"github.com/plantloom/plantloom/pipeline/kafka"
 )
@@ -16,7 +17,7 @@ import (
 // One component that fails never takes the others down.
 func (p *process) keep(ctx context.Context, c *component, f func(context.Context) error) error {
 	const first, longest = 500 * time.Millisecond, 30 * time.Second
-	wait := first
+	delay := first
 	for ctx.Err() == nil {
 		began := p.o.Now()
 		err := guarded(ctx, f)
@@ -24,7 +25,7 @@ func (p *process) keep(ctx context.Context, c *component, f func(context.Context
 			break
 		}
 		if p.o.Now().Sub(began) > time.Minute {
-			wait = first
+			delay = first
 		}
 		reason := "ended by itself; starting again"
 		switch {
@@ -36,11 +37,11 @@ func (p *process) keep(ctx context.Context, c *component, f func(context.Context
 		}
 		c.report(pipeline.Status{State: pipeline.Down, Reason: reason})
 		c.count("restarts", 1)
-		p.o.Log.Warn("component failed, starting it again", "component", c.name, "wait", wait, "err", err)
-		if !pause(ctx, time.Duration(float64(wait)*(0.8+0.4*rand.Float64()))) {
+		p.o.Log.Warn("component failed, starting it again", "component", c.name, "wait", delay, "err", err)
+		if !wait.For(ctx, time.Duration(float64(delay)*(0.8+0.4*rand.Float64()))) {
 			break
 		}
-		wait = min(2*wait, longest)
+		delay = min(2*delay, longest)
 	}
 	c.report(pipeline.Status{State: pipeline.Stopped})
 	return nil

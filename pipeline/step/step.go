@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	inboxv1 "github.com/plantloom/plantloom/gen/plantloom/inbox/v1"
+	"github.com/plantloom/plantloom/internal/wait"
 	"github.com/plantloom/plantloom/pipeline/kafka"
 )
 
@@ -51,7 +52,10 @@ type Options struct {
 	// only the marker lags, so that quiet tags and heartbeats do not cost a commit each. After a crash they are applied
 	// again, with the same result.
 	QuietFor time.Duration
-	Now      func() time.Time
+	// Every is the least time between two commits, default 25 ms: under load a step covers more records and costs less,
+	// and a record waits no longer than that.
+	Every time.Duration
+	Now   func() time.Time
 }
 
 // keepSnapshots is how many snapshots stay behind (R5 asks for three at least).
@@ -80,6 +84,9 @@ func Run(ctx context.Context, m Machine, o Options) error {
 	}
 	if o.QuietFor == 0 {
 		o.QuietFor = time.Second
+	}
+	if o.Every == 0 {
+		o.Every = 25 * time.Millisecond
 	}
 	t := &task{o: o, m: m}
 	if err := t.open(ctx); err != nil {
@@ -111,6 +118,9 @@ func (t *task) open(ctx context.Context) error {
 
 // once applies what there is, and commits a step when there is output or the marker has lagged long enough.
 func (t *task) once(ctx context.Context) error {
+	if !wait.For(ctx, t.o.Every-t.o.Now().Sub(t.committed)) {
+		return ctx.Err()
+	}
 	recs, err := t.fetcher.Fetch(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the input: %w", err)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/plantloom/plantloom/internal/wait"
 )
 
 // guide says where to look once the API answers, and announces the first final confirmation in the ERP.
@@ -20,7 +22,7 @@ func (d *demo) guide(ctx context.Context) error {
 		if _, err := get(ctx, rest+"/readyz"); err == nil {
 			break
 		}
-		if !pause(ctx, 300*time.Millisecond) {
+		if !wait.For(ctx, 300*time.Millisecond) {
 			return nil
 		}
 	}
@@ -41,7 +43,7 @@ func (d *demo) guide(ctx context.Context) error {
   Ctrl-C stops everything.
 
 `, time.Since(began).Seconds(), rest, rest, rest, rest, rest, rest, rest, erp, d.port(portKafka), d.port(portGRPC), d.example)
-	for pause(ctx, time.Second) {
+	for wait.For(ctx, time.Second) {
 		if order, ok := firstFinal(ctx, erp); ok {
 			fmt.Printf("demo: after %.0f s the ERP has a final confirmation: order %s. Look at %s/demo/ledger\n", time.Since(began).Seconds(), order, erp)
 			return nil
@@ -94,15 +96,4 @@ func get(ctx context.Context, url string) ([]byte, error) {
 		return nil, fmt.Errorf("%s answered %s: %s", url, res.Status, strings.TrimSpace(string(body)))
 	}
 	return body, nil
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
