@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ func (d *demo) guide(ctx context.Context) error {
 		}
 	}
 	erp := fmt.Sprintf("http://127.0.0.1:%d", d.port(portERP))
+	before := finals(ctx, erp)
 	fmt.Printf(`demo: ready after %.0f s
 
   console          %s/
@@ -44,7 +46,7 @@ func (d *demo) guide(ctx context.Context) error {
 
 `, time.Since(began).Seconds(), rest, rest, rest, rest, rest, rest, rest, erp, d.port(portKafka), d.port(portGRPC), d.example)
 	for wait.For(ctx, time.Second) {
-		if order, ok := firstFinal(ctx, erp); ok {
+		if order, ok := newFinal(ctx, erp, before); ok {
 			fmt.Printf("demo: after %.0f s the ERP has a final confirmation: order %s. Look at %s/demo/ledger\n", time.Since(began).Seconds(), order, erp)
 			return nil
 		}
@@ -52,11 +54,11 @@ func (d *demo) guide(ctx context.Context) error {
 	return nil
 }
 
-// firstFinal asks the simulated ERP's ledger for an order that is finally confirmed.
-func firstFinal(ctx context.Context, erp string) (string, bool) {
+// finals asks the simulated ERP's ledger for the orders that are finally confirmed, in the order of their first effect.
+func finals(ctx context.Context, erp string) []string {
 	body, err := get(ctx, erp+"/demo/ledger")
 	if err != nil {
-		return "", false
+		return nil
 	}
 	var ledger struct {
 		IDs    []string `json:"order_ids"`
@@ -65,10 +67,21 @@ func firstFinal(ctx context.Context, erp string) (string, bool) {
 		} `json:"orders"`
 	}
 	if err := json.Unmarshal(body, &ledger); err != nil {
-		return "", false
+		return nil
 	}
+	var out []string
 	for _, id := range ledger.IDs {
 		if len(ledger.Orders[id].Finals) > 0 {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// newFinal returns an order that is finally confirmed now and was not before.
+func newFinal(ctx context.Context, erp string, before []string) (string, bool) {
+	for _, id := range finals(ctx, erp) {
+		if !slices.Contains(before, id) {
 			return id, true
 		}
 	}
