@@ -26,8 +26,8 @@ type rule struct {
 
 // rules is the import direction of docs/architecture.md, the narrow ones first. "std" alone allows nothing of ours.
 var rules = []rule{
-	{"mapping/formula", []string{"pipeline", "internal/unit", "gen"}},
-	{"mapping/engine", []string{"pipeline", "pipeline/inbox", "internal/unit", "gen", "mapping/formula"}},
+	{"mapping/formula", []string{"pipeline", "internal/nearest", "internal/unit", "gen"}},
+	{"mapping/engine", []string{"pipeline", "pipeline/inbox", "internal/nearest", "internal/unit", "gen", "mapping/formula"}},
 	{"mapping/maptest", []string{"pipeline", "pipeline/inbox", "internal/conf", "internal/unit", "gen", "mapping", "mapping/engine", "mapping/formula"}},
 	{"mapping", []string{"pipeline", "pipeline/inbox", "internal/conf", "internal/unit", "gen", "mapping/engine", "mapping/formula"}},
 	{"pipeline/inbox", []string{"pipeline", "gen"}},
@@ -44,7 +44,9 @@ var rules = []rule{
 	{"connectors/*", []string{"pipeline", "internal/conf", "internal/unit", "gen"}},
 	{"connectors", []string{"pipeline", "connectors"}},
 	{"gateway", []string{"pipeline", "pipeline/inbox", "pipeline/kafka", "gateway", "gen", "internal/wait"}},
-	{"internal/conf", []string{"internal/conf"}},
+	{"internal/conf", []string{"internal/conf", "internal/nearest"}},
+	{"internal/unit", []string{"internal/nearest"}},
+	{"internal/nearest", []string{"std"}},
 	{"internal", []string{"internal"}},
 	{"gen", []string{"gen"}},
 }
@@ -57,9 +59,10 @@ var only = map[string][]string{
 
 // forbidden names what a pure package must not import (R5: the engine is a function of its log).
 var forbidden = map[string][]string{
-	"mapping/engine":  {"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "os/exec", "io/fs", "log/slog"},
-	"internal/unit":   {"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "os/exec", "io/fs", "log/slog"},
-	"mapping/formula": {"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "os/exec", "io/fs", "log/slog"},
+	"mapping/engine":   {"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "os/exec", "io/fs", "log/slog"},
+	"internal/unit":    {"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "os/exec", "io/fs", "log/slog"},
+	"internal/nearest": {"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "os/exec", "io/fs", "log/slog"},
+	"mapping/formula":  {"os", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "sync", "os/exec", "io/fs", "log/slog"},
 }
 
 // Check returns every break of a rule in the tree, sorted.

@@ -8,6 +8,6 @@
 //
 // It never guesses, never substitutes variables, never follows anchors, aliases
 // or merge keys, and never reads a file that it was not asked to read. It holds
-// no state between calls. Every package of the project may import it; it imports
-// none of them.
+// no state between calls. Every package of the project may import it; of them it
+// imports internal/nearest only.
 package conf

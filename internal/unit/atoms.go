@@ -20,9 +20,9 @@ var atoms = [...]atom{
 	// ratios
 	{"%", false, "1/100", dim{}, ""}, {"[ppth]", false, "1/1000", dim{}, ""},
 	{"[ppm]", false, "1e-6", dim{}, ""}, {"[ppb]", false, "1e-9", dim{}, ""},
-	// pi and pi/180 are rounded, at the 37th decimal; every other ratio here is exact
+	// pi is rounded, at the 37th decimal, and deg is that pi/180; every other ratio here is exact
 	{"[pi]", false, "3.1415926535897932384626433832795028842", dim{}, ""},
-	{"deg", false, "0.0174532925199432957692369076848861271", dim{0, 0, 0, 0, 0, 0, 0, 1}, ""},
+	{"deg", false, "31415926535897932384626433832795028842/1800000000000000000000000000000000000000", dim{0, 0, 0, 0, 0, 0, 0, 1}, ""},
 	// derived SI
 	{"Hz", true, "1", dim{0, 0, -1}, ""}, {"N", true, "1", dim{1, 1, -2}, ""}, {"Pa", true, "1", dim{-1, 1, -2}, ""},
 	{"J", true, "1", dim{2, 1, -2}, ""}, {"W", true, "1", dim{2, 1, -3}, ""}, {"C", true, "1", dim{0, 0, 1, 0, 1}, ""},

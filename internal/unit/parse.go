@@ -34,7 +34,7 @@ func Parse(text string) (Unit, error) {
 	}
 	u, err := parseUCUM(text)
 	if err != nil {
-		return Unit{}, &UnknownError{Text: text, Near: nearest(text), Reason: err.Error()}
+		return Unit{}, &UnknownError{Text: text, Near: nearestCode(text), Reason: err.Error()}
 	}
 	u.text, u.code = text, codeOf(text, u)
 	return u, nil

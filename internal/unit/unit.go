@@ -3,9 +3,9 @@
 // fit together, converts between them and names the UNECE code that events carry.
 //
 // Ratios are exact rational numbers as their definitions give them; only the result
-// of a conversion is rounded. It covers the units of a plant, not all of UCUM: no
+// of a conversion is rounded, and that of ConvertRat is not. It covers the units of a plant, not all of UCUM: no
 // logarithmic, no arbitrary and no clinical units. It does no I/O, keeps no state and
-// imports the standard library only, so that everybody, the pure mapping engine
+// imports the standard library and internal/nearest only, so that everybody, the pure mapping engine
 // included, may import it.
 package unit
 
@@ -136,4 +136,16 @@ func Convert(v float64, from, to Unit) (float64, error) {
 		return 0, err
 	}
 	return c.Apply(v), nil
+}
+
+// ConvertRat converts one value without rounding, or returns an *IncompatibleError.
+// Only where pi is in the ratio, as from deg to rad, the result is as near as pi is
+// here. The value stays as it is, and the result is the caller's.
+func ConvertRat(v *big.Rat, from, to Unit) (*big.Rat, error) {
+	if !Compatible(from, to) {
+		return nil, &IncompatibleError{From: from, To: to}
+	}
+	out := new(big.Rat).Add(v, from.zero())
+	out.Mul(out, from.ratio()).Quo(out, to.ratio())
+	return out.Sub(out, to.zero()), nil
 }

@@ -72,6 +72,38 @@ func TestConversionsGiveThePublishedValues(t *testing.T) {
 	}
 }
 
+func TestRationalConversionsAreExact(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ value, from, to, want string }{
+		{"0.29", "m", "cm", "29"},
+		{"0.295", "MTR", "CMT", "59/2"},
+		{"1", "mm", "[in_i]", "5/127"},
+		{"100", "Cel", "[degF]", "212"},
+		{"98.6", "[degF]", "Cel", "37"},
+		{"0.1", "CEL", "KEL", "273.25"},
+		{"-459.67", "FAH", "[degR]", "0"},
+		{"9007199254740993", "km", "m", "9007199254740993000"},
+		{"180", "deg", "[pi].rad", "1"},
+		{"0.29", "m", "m", "0.29"},
+	} {
+		v := rat(c.value)
+		got, err := ConvertRat(v, parse(t, c.from), parse(t, c.to))
+		if err != nil || got.Cmp(rat(c.want)) != 0 {
+			t.Errorf("%s %s = %v %s, %v; want %s", c.value, c.from, got, c.to, err, c.want)
+		}
+		if v.Cmp(rat(c.value)) != 0 {
+			t.Errorf("%s %s has become %v", c.value, c.from, v)
+		}
+	}
+	var incompatible *IncompatibleError
+	if v, err := ConvertRat(rat("1"), parse(t, "m"), parse(t, "kg")); v != nil || !errors.As(err, &incompatible) {
+		t.Errorf("1 m = %v kg, %v", v, err)
+	}
+	if v, err := ConvertRat(rat("7"), Unit{}, parse(t, "C62")); err != nil || v.Cmp(rat("7")) != 0 {
+		t.Errorf("7 without a unit is %v, %v", v, err)
+	}
+}
+
 func TestTheCodeOfAUnitIsThatOfRecommendation20(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/plantloom/plantloom/internal/nearest"
 	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
@@ -64,7 +65,7 @@ func place(s Source, offset int) Pos {
 func (c *compiler) kind(name Source, text string) formula.Kind {
 	k := formula.KindOf(text)
 	if k == formula.Invalid {
-		c.fault(place(name, 0), "WRONG_TYPE", formula.Nearest(text, []string{"bool", "int", "uint", "float", "text", "time"}),
+		c.fault(place(name, 0), "WRONG_TYPE", nearest.Name(text, []string{"bool", "int", "uint", "float", "text", "time"}),
 			"there are bool, int, uint, float, text and time", "%q has an unknown type %q", name.Text, text)
 	}
 	return k
@@ -151,7 +152,7 @@ func (c *compiler) parameter(o Output, row Parameter) *outputDef {
 		readBack: o.ReadBack, required: row.Required,
 	}
 	if d.kind == formula.Invalid && row.Type != "" { // the reader of the table reports an empty type
-		c.fault(row.At, "WRONG_TYPE", formula.Nearest(row.Type, []string{"bool", "int", "uint", "float", "text"}), "", "parameter %q has an unknown type %q", row.Name, row.Type)
+		c.fault(row.At, "WRONG_TYPE", nearest.Name(row.Type, []string{"bool", "int", "uint", "float", "text"}), "", "parameter %q has an unknown type %q", row.Name, row.Type)
 	}
 	if row.Unit != "" {
 		d.unit = c.unitAt(row.At, row.Unit)

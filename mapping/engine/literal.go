@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
+	"github.com/plantloom/plantloom/internal/nearest"
 	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
@@ -31,7 +32,7 @@ func literal(fd protoreflect.FieldDescriptor, l *Literal) (v protoreflect.Value,
 		if n, ok := enumNumber(fd.Enum(), text); ok {
 			return protoreflect.ValueOfEnum(n), "", ""
 		}
-		return v, "a name of " + string(fd.Enum().Name()), formula.Nearest(text, enumNames(fd.Enum()))
+		return v, "a name of " + string(fd.Enum().Name()), nearest.Name(text, enumNames(fd.Enum()))
 	case protoreflect.MessageKind:
 		return literalMessage(fd, l)
 	case protoreflect.DoubleKind, protoreflect.FloatKind:

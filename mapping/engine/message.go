@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
+	"github.com/plantloom/plantloom/internal/nearest"
 	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
@@ -60,7 +61,7 @@ func (c *compiler) message(s *scope, r *Rule) *messageDef {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		c.fault(place(*r.Emit, 0), "UNKNOWN_MESSAGE", formula.Nearest(r.Emit.Text, names), "there are "+strings.Join(names, ", "), "there is no event %q", r.Emit.Text)
+		c.fault(place(*r.Emit, 0), "UNKNOWN_MESSAGE", nearest.Name(r.Emit.Text, names), "there are "+strings.Join(names, ", "), "there is no event %q", r.Emit.Text)
 		c.check(s, r.Set)
 		return nil
 	}
@@ -171,7 +172,7 @@ func (c *fieldCompiler) field(desc protoreflect.MessageDescriptor, path []protor
 		fd = at.Fields().ByName(protoreflect.Name(name))
 		full := prefix + strings.Join(segments[:i+1], ".")
 		if fd == nil {
-			c.fault(place(f.Name, offset), "UNKNOWN_FIELD", formula.Nearest(name, fieldNames(at)), "", "%s has no field %q", at.Name(), name)
+			c.fault(place(f.Name, offset), "UNKNOWN_FIELD", nearest.Name(name, fieldNames(at)), "", "%s has no field %q", at.Name(), name)
 			c.checkNode(c.scope, &f.Value)
 			return nil
 		}

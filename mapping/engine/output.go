@@ -63,30 +63,27 @@ func (o *outputDef) fit(v *eventv1.Value) (*eventv1.Value, *refusal) {
 	return o.checked(out)
 }
 
-// fromDecimal reads decimal text in a unit, exactly where the output is whole.
+// fromDecimal reads decimal text in a unit: exactly where the output is whole, rounded once where it is a float.
 func (o *outputDef) fromDecimal(text, code string) (*eventv1.Value, *refusal) {
 	r, ok := formula.ParseDecimal(text)
 	if !ok {
 		return nil, refuse("WRONG_TYPE", "%s: %q is not a number", o.name, text)
 	}
-	x, _ := r.Float64()
 	if code != "" && o.unit != nil {
 		from, err := unit.Parse(code)
-		other := err == nil && !from.Equal(*o.unit)
-		if other {
-			x, err = unit.Convert(x, from, *o.unit)
+		if err == nil {
+			r, err = unit.ConvertRat(r, from, *o.unit)
 		}
 		if err != nil {
 			return nil, refuse("WRONG_UNIT", "%s is in %s, and the value in %q", o.name, o.unit, code)
 		}
-		if other && o.kind != formula.Float {
-			if r = new(big.Rat).SetFloat64(x); r == nil {
-				return nil, refuse("OUT_OF_RANGE", "%s: %s %s does not fit", o.name, text, code)
-			}
-		}
 	}
 	switch o.kind {
 	case formula.Float:
+		x, _ := r.Float64()
+		if math.IsInf(x, 0) {
+			return nil, refuse("OUT_OF_RANGE", "%s: %s %s does not fit", o.name, text, code)
+		}
 		return o.checked(&eventv1.Value{Kind: &eventv1.Value_DoubleValue{DoubleValue: x}})
 	case formula.Text:
 		return o.checked(&eventv1.Value{Kind: &eventv1.Value_StringValue{StringValue: text}})
@@ -123,16 +120,16 @@ func (o *outputDef) checked(v *eventv1.Value) (*eventv1.Value, *refusal) {
 	return v, nil
 }
 
-// limits checks min, max and max_len.
+// limits checks min, max and max_len. Numbers are compared exactly, as they are written: large integers are not rounded.
 func (o *outputDef) limits(v *eventv1.Value) *refusal {
-	var x float64
+	var x big.Float
 	switch k := v.GetKind().(type) {
 	case *eventv1.Value_IntValue:
-		x = float64(k.IntValue)
+		x.SetInt64(k.IntValue)
 	case *eventv1.Value_UintValue:
-		x = float64(k.UintValue)
+		x.SetUint64(k.UintValue)
 	case *eventv1.Value_DoubleValue:
-		x = k.DoubleValue
+		x.SetFloat64(k.DoubleValue)
 	case *eventv1.Value_StringValue:
 		if n := utf8.RuneCountInString(k.StringValue); o.maxLen > 0 && n > o.maxLen {
 			return refuse("TOO_LONG", "%s: %q has %d characters, and %d fit", o.name, k.StringValue, n, o.maxLen)
@@ -141,10 +138,10 @@ func (o *outputDef) limits(v *eventv1.Value) *refusal {
 	default:
 		return nil
 	}
-	if o.min != nil && x < *o.min {
+	if o.min != nil && x.Cmp(big.NewFloat(*o.min)) < 0 {
 		return refuse("OUT_OF_RANGE", "%s: %s is below the minimum %v", o.name, show(v), *o.min)
 	}
-	if o.max != nil && x > *o.max {
+	if o.max != nil && x.Cmp(big.NewFloat(*o.max)) > 0 {
 		return refuse("OUT_OF_RANGE", "%s: %s is above the maximum %v", o.name, show(v), *o.max)
 	}
 	return nil

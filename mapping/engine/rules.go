@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/plantloom/plantloom/internal/nearest"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
 
@@ -162,7 +163,7 @@ func (c *compiler) on(r *Rule, d *ruleDef) {
 	d.trigger, d.step, d.canonical = byOn, r.Step, "on "+r.On.Text
 	d.on = c.input(r.On.Text)
 	if d.on < 0 {
-		c.fault(place(*r.On, 0), "UNKNOWN_NAME", formula.Nearest(r.On.Text, c.inputNames()), `"on" names an input`, "unknown input %q", r.On.Text)
+		c.fault(place(*r.On, 0), "UNKNOWN_NAME", nearest.Name(r.On.Text, c.inputNames()), `"on" names an input`, "unknown input %q", r.On.Text)
 		return
 	}
 	c.read[r.On.Text] = true
@@ -180,7 +181,7 @@ func (c *compiler) receive(r *Rule, d *ruleDef) {
 	for _, v := range r.Receive.Verbs {
 		i := slices.Index(verbs, v.Text)
 		if i < 0 {
-			c.fault(place(v, 0), "UNKNOWN_VALUE", formula.Nearest(v.Text, verbs), "there are "+strings.Join(verbs, ", "), "an operation is never %q", v.Text)
+			c.fault(place(v, 0), "UNKNOWN_VALUE", nearest.Name(v.Text, verbs), "there are "+strings.Join(verbs, ", "), "an operation is never %q", v.Text)
 			continue
 		}
 		d.verbs[i] = true

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/plantloom/plantloom/internal/nearest"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
 
@@ -146,7 +147,7 @@ func (c *fieldCompiler) enum(fd protoreflect.FieldDescriptor, e *formula.Expr, s
 	for _, l := range e.Literals {
 		if _, ok := enumNumber(fd.Enum(), l.Text); !ok {
 			fine = false
-			c.fault(place(src, l.Offset), "UNKNOWN_ENUM", formula.Nearest(l.Text, enumNames(fd.Enum())), "", "the field %q wants a name of %s, not %q", full, fd.Enum().Name(), l.Text)
+			c.fault(place(src, l.Offset), "UNKNOWN_ENUM", nearest.Name(l.Text, enumNames(fd.Enum())), "", "the field %q wants a name of %s, not %q", full, fd.Enum().Name(), l.Text)
 		}
 	}
 	if !fine {

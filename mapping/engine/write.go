@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/plantloom/plantloom/gen/plantloom/event/v1"
+	"github.com/plantloom/plantloom/internal/nearest"
 	"github.com/plantloom/plantloom/mapping/formula"
 )
 
@@ -30,7 +31,7 @@ func (c *compiler) assigns(s *scope, list []Assign) (out []assignDef) {
 			if c.input(a.Output.Text) >= 0 {
 				hint = "an input is not written: declare the tag below outputs:"
 			}
-			c.fault(place(a.Output, 0), "UNKNOWN_NAME", formula.Nearest(a.Output.Text, c.outputNames()), hint, "no output %q", a.Output.Text)
+			c.fault(place(a.Output, 0), "UNKNOWN_NAME", nearest.Name(a.Output.Text, c.outputNames()), hint, "no output %q", a.Output.Text)
 			c.checkNode(s, &a.Value)
 			continue
 		}
@@ -163,7 +164,7 @@ func (c *compiler) handshake(r *Rule) *Handshake {
 		o := c.p.outputs[s.Text]
 		switch {
 		case o == nil || o.table != nil:
-			c.fault(place(*s, 0), "UNKNOWN_NAME", formula.Nearest(s.Text, c.outputNames()), "declare it below outputs:", "no output %q for %s:", s.Text, what)
+			c.fault(place(*s, 0), "UNKNOWN_NAME", nearest.Name(s.Text, c.outputNames()), "declare it below outputs:", "no output %q for %s:", s.Text, what)
 		case flag && h.Style != "sequence" && o.kind != formula.Bool && o.kind != formula.Invalid:
 			c.fault(place(*s, 0), "WRONG_TYPE", "", "", "%s: wants a bool, and %q is %s", what, s.Text, o.kind)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/expr-lang/expr/ast"
 
+	"github.com/plantloom/plantloom/internal/nearest"
 	"github.com/plantloom/plantloom/internal/unit"
 	"github.com/plantloom/plantloom/pipeline"
 )
@@ -39,7 +40,7 @@ func (c *checker) call(name string, at int, args []ast.Node, depth int) *Expr {
 	if slices.Contains(laterFunctions(), name) {
 		return c.fail(at, "LATER_FEATURE", "", "", "%q is a later feature: it comes with windows and aggregates", name)
 	}
-	return c.fail(at, "UNKNOWN_FUNCTION", Nearest(name, functionNames()), "there are "+strings.Join(functionNames(), ", "), "unknown function %q", name)
+	return c.fail(at, "UNKNOWN_FUNCTION", nearest.Name(name, functionNames()), "there are "+strings.Join(functionNames(), ", "), "unknown function %q", name)
 }
 
 func (c *checker) arity(name string, at int, args []ast.Node, from, to int) bool {
@@ -254,7 +255,7 @@ func (c *checker) lookup(at int, args []ast.Node, depth int) *Expr {
 	key := c.check(args[1], depth)
 	t := c.env.Tables[id.Value]
 	if t == nil {
-		return c.fail(c.at(id), "UNKNOWN_TABLE", Nearest(id.Value, sortedKeys(c.env.Tables)), "put the file "+id.Value+".csv beside the mapping", "there is no table %q", id.Value)
+		return c.fail(c.at(id), "UNKNOWN_TABLE", nearest.Name(id.Value, sortedKeys(c.env.Tables)), "put the file "+id.Value+".csv beside the mapping", "there is no table %q", id.Value)
 	}
 	if key.Kind == Invalid {
 		return key
@@ -270,7 +271,7 @@ func (c *checker) lookup(at int, args []ast.Node, depth int) *Expr {
 			return c.fail(c.begin(args[2]), "WRONG_TYPE", "", "", "the column of a look-up is a literal text")
 		}
 		if column = slices.Index(t.Columns, name.Value); column < 0 {
-			return c.fail(c.at(name)+1, "UNKNOWN_COLUMN", Nearest(name.Value, t.Columns), "", "table %q has no column %q", id.Value, name.Value)
+			return c.fail(c.at(name)+1, "UNKNOWN_COLUMN", nearest.Name(name.Value, t.Columns), "", "table %q has no column %q", id.Value, name.Value)
 		}
 	}
 	rows := t.Rows

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/plantloom/plantloom/internal/nearest"
 )
 
 func (c *checker) field(of *Expr, name string, at int) *Expr {
@@ -16,7 +18,7 @@ func (c *checker) field(of *Expr, name string, at int) *Expr {
 	}
 	fd := t.Desc.Fields().ByName(protoreflect.Name(name))
 	if fd == nil {
-		return c.fail(at, "UNKNOWN_FIELD", Nearest(name, t.members()), "", "%s has no field %q", t.Name, name)
+		return c.fail(at, "UNKNOWN_FIELD", nearest.Name(name, t.members()), "", "%s has no field %q", t.Name, name)
 	}
 	e := fieldExpr(of.Message, fd, at)
 	if e == nil {

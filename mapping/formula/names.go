@@ -7,6 +7,8 @@ import (
 
 	"github.com/expr-lang/expr/ast"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/plantloom/plantloom/internal/nearest"
 )
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
@@ -60,7 +62,7 @@ func (c *checker) unknown(name string, at int) *Expr {
 	if c.env.Hint != nil {
 		hint = c.env.Hint(name)
 	}
-	return c.fail(at, "UNKNOWN_NAME", Nearest(name, c.names()), hint, "unknown name %q", name)
+	return c.fail(at, "UNKNOWN_NAME", nearest.Name(name, c.names(), nearest.TwoLetters), hint, "unknown name %q", name)
 }
 
 func (c *checker) names() (names []string) {
@@ -143,7 +145,7 @@ func (c *checker) column(name string, at int) *Expr {
 			return slotExpr(s.Kind, s.Slot, at)
 		}
 	}
-	return c.fail(at, "UNKNOWN_COLUMN", Nearest(name, c.env.ColumnNames), "declare it below machine:", "no column %q in machine:", name)
+	return c.fail(at, "UNKNOWN_COLUMN", nearest.Name(name, c.env.ColumnNames), "declare it below machine:", "no column %q in machine:", name)
 }
 
 // object reads a whole message.
