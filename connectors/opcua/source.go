@@ -123,13 +123,14 @@ func (s *Source) path(name string) string {
 }
 
 // Run implements pipeline.Source.
-func (s *Source) Run(ctx context.Context, cursor []byte, out pipeline.Outlet) error {
+func (s *Source) Run(ctx context.Context, cursor []byte, out pipeline.Outlet) (err error) {
+	defer func() { err = ended(ctx, err) }() // last: ctx may end while the connection is left
 	if err := s.restore(cursor); err != nil {
 		return err
 	}
 	l, err := s.connect(ctx)
 	if err != nil {
-		return ended(ctx, err)
+		return err
 	}
 	defer func() { s.leave(ctx, l) }()
 	s.setLive(l)
