@@ -126,7 +126,7 @@ func (c *checker) file(name string, src []byte) error {
 	}
 	for _, imp := range f.Imports {
 		p := strings.Trim(imp.Path.Value, `"`)
-		c.library(name, dir, p)
+		c.restricted(name, dir, p)
 		if !test {
 			c.imports(name, dir, p)
 		}
@@ -134,8 +134,8 @@ func (c *checker) file(name string, src []byte) error {
 	return nil
 }
 
-// library checks imports that only some packages may make, tests included.
-func (c *checker) library(name, dir, p string) {
+// restricted checks imports that only some packages may make, tests included.
+func (c *checker) restricted(name, dir, p string) {
 	for lib, dirs := range only {
 		if (p == lib || strings.HasPrefix(p, lib+"/")) && !within(dir, dirs) {
 			c.report("%s: imports %s, which only %s may", name, p, strings.Join(dirs, ", "))
